@@ -1,0 +1,101 @@
+"""Presets (how much work), recipes (what counts as a right answer) and where files go.
+
+A number that is a default stands here, once, and nowhere else.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much work a run does; the science is the same in each."""
+
+    name: str
+    n_train: int  # synthetic studies in the training split
+    n_val: int  # ... in the validation split: thresholds and settings are chosen here only
+    n_test: int  # ... in the test split: looked at once
+    volume_size: tuple[int, int, int]  # synthetic volumes: slices, rows, columns
+    picture_px: int  # side of a 2D picture after preprocessing
+    epochs: int  # passes over the sampled training slices
+    pretrained_epochs: int  # passes when a pretrained tower is fine-tuned on real images
+    batch_size: int  # units per step; also the number of in-batch negatives plus one
+    learning_rate: float  # peak of the one-cycle schedule, slice tower from scratch
+    n_bootstrap: int  # resamples of patients behind each interval
+    precision: str  # "no", "bf16", or "auto": bf16 where the device and the tower gain from it
+
+
+PRESETS = {
+    "smoke": Preset("smoke", 64, 16, 24, (24, 48, 48), 64, 3, 1, 32, 4e-3, 200, "no"),
+    "cpu": Preset("cpu", 700, 100, 200, (32, 64, 64), 128, 6, 4, 128, 2e-3, 1000, "auto"),
+    "gpu": Preset("gpu", 7000, 1000, 2000, (32, 96, 96), 224, 20, 10, 512, 2e-3, 2000, "auto"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What counts as a right answer (targets) and how a wrong one is punished (loss)."""
+
+    name: str
+    loss: str  # "softmax": cross-entropy against the targets; "sigmoid": every pair on its own
+    targets: str  # "identity": text i belongs to image i only; "same_text": identical texts are right too
+    scale: float  # logit scale at the start, after exp
+    bias: float  # added to the logits at the start; learnt by the sigmoid loss, 0 and unused in the softmax
+
+
+RECIPES = {
+    "clip": Recipe("clip", "softmax", "identity", 1 / 0.07, 0.0),
+    "clip_same_text": Recipe("clip_same_text", "softmax", "same_text", 1 / 0.07, 0.0),
+    "siglip": Recipe("siglip", "sigmoid", "same_text", 10.0, -10.0),
+}
+
+PRETRAINED_TOWER = "efficientnet_lite0"  # for pictures: ImageNet weights, packaged
+SLICE_TOWER = "slice_cnn"  # for CT slices: small, from scratch
+PRETRAINED_RATE = 0.5  # learning rate of a pretrained tower, as a share of the preset's
+PRETRAINED_BATCH = 64  # its batch, at most: it needs more memory per picture
+EMBED_DIM = 128  # dimensions shared by image and text embeddings
+MAX_LOGIT_SCALE = 100.0  # CLIP's clamp, applied after exp
+WEIGHT_DECAY = 0.05
+GRAD_CLIP_NORM = 1.0
+WARMUP_SHARE = 0.2  # of all steps, linear, before the cosine
+CONFIDENCE = 0.95  # of every interval
+RECALL_KS = (1, 5, 10)
+CT_WINDOWS_HU = ((-1350.0, 150.0), (-110.0, 190.0), (-300.0, 900.0))  # lung, soft tissue, bone: low and high edge
+PERCENTILES = (0.5, 99.5)  # intensity range of images that have no physical unit
+
+
+def choose(table: dict, kind: str, name: str):
+    """Entry `name` of a table of presets or recipes; KeyError-free: an unknown name lists the known ones."""
+    if name not in table:
+        raise ValueError(f"unknown {kind} {name!r}; choose one of: {', '.join(table)}")
+    return table[name]
+
+
+def home() -> Path:
+    """Folder that run products go to: $MEDCLIP_NB_HOME, else the working directory."""
+    return Path(os.environ.get("MEDCLIP_NB_HOME") or ".").resolve()
+
+
+def artifacts_dir() -> Path:
+    """Folder of cohorts, caches, models and figures' data."""
+    return home() / "artifacts"
+
+
+def reports_dir() -> Path:
+    """Folder of executed lessons and the index page."""
+    return home() / "reports"
+
+
+def run_dir(lesson: str, *, preset: str, dataset: str, seed: int) -> Path:
+    """Folder of one lesson's products; the same settings always name the same folder.
+
+    `lesson` is the two-digit number, `dataset` a name or a path (its last part is used).
+    """
+    return artifacts_dir() / "lessons" / f"{lesson}-{Path(dataset).name}-{preset}-seed{seed}"
+
+
+def shipped(folder: str) -> Path:
+    """`notebooks` or `data_manifests`: beside the package in a checkout, inside it in a wheel."""
+    inside = Path(__file__).parent / folder
+    return inside if inside.is_dir() else Path(__file__).parents[1] / folder
