@@ -1,0 +1,1 @@
+"""The data room: tables of studies, readers, the preprocessing contract, phantoms and the catalogue."""

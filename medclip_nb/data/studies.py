@@ -1,0 +1,144 @@
+"""Manifest rows -> units: images with their texts, ready to be batched.
+
+A unit is what one text is matched with. Here it is a slice or a picture; the image array always has a slice axis,
+so that volumes need no other code.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int, UInt8
+
+from .catalog import Dataset
+from .manifest import ManifestError
+from .preprocessing import preprocess_files, with_size
+from .readers import ImageError, read_mask
+
+NORMALS_PER_FINDING = 0.5  # normal slices drawn in an epoch for each slice that shows a finding
+
+
+@dataclass
+class Units:
+    """Images, the texts that go with them, and a table that says which is which.
+
+    `table` has one row per unit: `image` (index into `images`), `text_id` (index into `texts`, which are unique),
+    `finding` (empty if normal or unknown) and the manifest's study_id, patient_id, split, modality, body_part, scanner.
+    A slice that shows two findings is two units with one image.
+    """
+
+    images: UInt8[np.ndarray, "image channel slice row column"]
+    texts: list[str]
+    table: pd.DataFrame
+
+    def rows(self, split: str) -> Int[np.ndarray, " unit"]:
+        """Numbers of the units of one split."""
+        return np.flatnonzero(self.table["split"] == split)
+
+    def one_per_image(self, rows: Int[np.ndarray, " unit"]) -> Int[np.ndarray, " first"]:
+        """The first unit of each image among `rows`: what to embed when an image should count once."""
+        return rows[np.unique(self.table["image"].to_numpy()[rows], return_index=True)[1]]
+
+
+def load_units(dataset: Dataset) -> Units:
+    """Slices with captions where the manifest has lesion masks, else pictures with their reports.
+
+    Raises ManifestError for volumes without masks: a report is no caption of each of its slices.
+    """
+    table, images = dataset.manifest, dataset.manifest["image"].str.lower()
+    if (table["lesions"] != "").all():
+        return slice_units(dataset)
+    if images.str.endswith((".nii", ".nii.gz")).any():
+        raise ManifestError(f"{dataset.name}: volumes need the columns mask and lesions to have their slices captioned")
+    return picture_units(dataset)
+
+
+def picture_units(dataset: Dataset) -> Units:
+    """One unit per row: a 2D image and its report."""
+    pictures = read_images(dataset, units="intensity")
+    table = dataset.manifest.assign(image=np.arange(len(pictures)), text=dataset.manifest["report"], finding="")
+    return _with_text_ids(pictures, table)
+
+
+def slice_units(dataset: Dataset) -> Units:
+    """Slices of CT volumes with captions made from the masks; one unit per slice and finding shown."""
+    volumes = read_images(dataset, units="HU")
+    n_studies, channels, n_slices, *side = volumes.shape
+    slices = np.ascontiguousarray(volumes.swapaxes(1, 2)).reshape(n_studies * n_slices, channels, 1, *side)
+    return _with_text_ids(slices, slice_captions_table(dataset, n_slices))
+
+
+def slice_captions_table(dataset: Dataset, n_slices: int) -> pd.DataFrame:
+    """One row per slice and caption; read from the masks once, then kept beside the cohort's cache."""
+    from ..config import artifacts_dir
+    from .manifest import digest
+
+    file = artifacts_dir() / "cache" / f"captions-{digest(dataset.manifest)}-{n_slices}.parquet"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part")
+        _read_captions(dataset, n_slices).to_parquet(part)
+        part.replace(file)
+    return pd.read_parquet(file)
+
+
+def draw_epoch(units: Units, rows: Int[np.ndarray, " unit"], rng: np.random.Generator) -> Int[np.ndarray, " drawn"]:
+    """Which units an epoch uses, shuffled: every unit with a finding and, for slices, half as many normal ones."""
+    shows = (units.table["finding"].to_numpy() != "")[rows]
+    if not shows.any():
+        return rng.permutation(rows)
+    normal, n_normal = rows[~shows], int(NORMALS_PER_FINDING * shows.sum())
+    return rng.permutation(np.concatenate([rows[shows], rng.choice(normal, min(n_normal, len(normal)), replace=False)]))
+
+
+def read_images(dataset: Dataset, *, units: str) -> UInt8[np.ndarray, "n channel slice row column"]:
+    """All images of the manifest under the dataset's contract. Raises ManifestError naming the row of a bad one."""
+    paths = [dataset.root / name for name in dataset.manifest["image"]]
+    try:
+        return preprocess_files(paths, dataset.contract, units=units)
+    except ImageError as error:
+        row = next((i + 2 for i, path in zip(dataset.manifest.index, paths, strict=True) if str(error).startswith(f"{path}:")), "?")
+        where = f"{dataset.manifest.attrs['name']}: row {row}, column 'image'"
+        raise ManifestError(f"{where}: {error}; replace the file or drop the row") from None
+
+
+def thumbnails(dataset: Dataset, rows: list[int], *, side_px: int = 128) -> UInt8[np.ndarray, "row channel 1 side side"]:
+    """The middle slice or the picture of some rows, square, for looking at."""
+    table = dataset.manifest.iloc[rows]
+    paths = [dataset.root / name for name in table["image"]]
+    units = "HU" if dataset.contract.windows_hu else "intensity"
+    n_slices = dataset.contract.size[0]
+    images = preprocess_files(paths, with_size(dataset.contract, (n_slices, side_px, side_px)), units=units)
+    return images[:, :, n_slices // 2 : n_slices // 2 + 1]
+
+
+def _with_text_ids(images: np.ndarray, table: pd.DataFrame) -> Units:
+    texts, ids = np.unique(table["text"].to_numpy(str), return_inverse=True)
+    return Units(images, texts.tolist(), table.assign(text_id=ids).reset_index(drop=True))
+
+
+def _read_captions(dataset: Dataset, n_slices: int) -> pd.DataFrame:
+    from tqdm.auto import tqdm
+
+    rows = []
+    for number, study in enumerate(tqdm(dataset.manifest.to_dict("records"), desc="captions", leave=False)):
+        for row in _study_captions(dataset.root, study):
+            rows.append(row | {"image": number * n_slices + row["slice"]})
+    return pd.DataFrame(rows)
+
+
+def _study_captions(root: Path, study: dict) -> list[dict]:
+    from .phantoms import caption, finding_phrase, slice_captions
+
+    organs, lesions = read_mask(root / study["mask"]), read_mask(root / study["lesions"])
+    findings = json.loads(study["findings"])
+    keep = {c: study[c] for c in ("study_id", "patient_id", "split", "modality", "scanner")}
+    rows = []
+    for z, (region, shown, numbers) in enumerate(slice_captions(organs, lesions, findings)):
+        for phrase in sorted({finding_phrase(findings[k]) for k in numbers}) or [""]:
+            about = {"slice": z, "body_part": region, "organs": shown, "finding": phrase, "text": caption(region, phrase)}
+            rows.append(keep | about)
+    return rows
