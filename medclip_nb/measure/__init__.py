@@ -1,0 +1,1 @@
+"""The measuring room: embeddings in, figures with chance level and interval out."""

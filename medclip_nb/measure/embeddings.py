@@ -1,0 +1,57 @@
+"""The embedding table: vectors, and a table that says what each row is. All later figures start from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int, UInt8
+from safetensors.numpy import load_file, save_file
+
+from ..data.studies import Units
+from ..model.dual_encoder import DualEncoder
+
+BATCH = 256
+
+
+@dataclass
+class EmbeddingTable:
+    """L2-normalised float32 `vectors` and `rows`, one row each."""
+
+    vectors: Float[np.ndarray, "n dim"]
+    rows: pd.DataFrame
+
+    def save(self, folder: str | Path, name: str) -> None:
+        """Writes NAME.safetensors and NAME.parquet."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.rows.to_parquet(folder / f"{name}.parquet")
+        save_file({"vectors": np.ascontiguousarray(self.vectors)}, folder / f"{name}.safetensors")
+
+    @classmethod
+    def load(cls, folder: str | Path, name: str) -> "EmbeddingTable":
+        """What `save` wrote."""
+        vectors = load_file(Path(folder) / f"{name}.safetensors")["vectors"]
+        return cls(vectors, pd.read_parquet(Path(folder) / f"{name}.parquet"))
+
+
+def embed_units(model: DualEncoder, units: Units, rows: Int[np.ndarray, " unit"]) -> EmbeddingTable:
+    """Embeds the images of some units, each image once, in the order of `rows`."""
+    table = units.table.iloc[rows].reset_index(drop=True)
+    images, inverse = np.unique(table["image"].to_numpy(), return_inverse=True)
+    return EmbeddingTable(embed_images(model, units.images[images])[inverse], table)
+
+
+@torch.inference_mode()
+def embed_images(model: DualEncoder, images: UInt8[np.ndarray, "n channel slice row column"]) -> Float[np.ndarray, "n dim"]:
+    """Embeddings of preprocessed images, computed on the model's device."""
+    device = next(model.parameters()).device
+    batches = (torch.from_numpy(images[i : i + BATCH]).to(device) for i in range(0, len(images), BATCH))
+    return torch.cat([model.encode_images(batch).float().cpu() for batch in batches]).numpy()
+
+
+@torch.inference_mode()
+def embed_text_features(model: DualEncoder, features: Float[torch.Tensor, "text dim"]) -> Float[np.ndarray, "text dim2"]:
+    """Embeddings of texts, given the frozen tower's features."""
+    return model.encode_texts(features.to(next(model.parameters()).device)).float().cpu().numpy()

@@ -1,0 +1,112 @@
+"""How sure may you be? Intervals by resampling patients, never images: images of one patient are not independent."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..config import CONFIDENCE
+
+MIN_PATIENTS = 2
+
+
+@dataclass(frozen=True)
+class Score:
+    """A measured figure with what is needed to judge it: interval, how many of what, and the level of chance."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    unit: str
+    chance: float | None
+    key: bool = False  # the one that stands for the lesson on the index page
+    higher_is_better: bool = True
+
+    def __str__(self) -> str:
+        interval = f" ({self.low:.3f} to {self.high:.3f})" if self.low is not None else ""
+        chance = f", chance {self.chance:.3f}" if self.chance is not None else ""
+        return f"{self.name}: {self.value:.3f}{interval}, {self.n} {self.unit}{chance}"
+
+    def to_dict(self) -> dict:
+        """As it goes into metrics.json."""
+        return asdict(self)
+
+
+def mean_score(
+    name: str, values: Float[np.ndarray, " item"], patients: np.ndarray, *, chance: float | None, n_bootstrap: int, seed: int = 0
+) -> Score:
+    """Mean of a value per item (a hit, an error) with a percentile interval over patients.
+
+    If all are 0 or all are 1, resampling cannot show how sure that is: the exact interval of Clopper and Pearson over
+    patients is given instead of one of width zero.
+    """
+    values = np.asarray(values, float)
+    sums, counts = _per_patient(values, patients)
+    draws = draw_patients(len(sums), n_bootstrap, seed=seed)
+    low, high = percentile_interval(sums[draws].sum(1) / counts[draws].sum(1))
+    if values.min() == values.max() and values[0] in (0, 1):
+        reach = ((1 - CONFIDENCE) / 2) ** (1 / len(sums))
+        low, high = (0.0, 1 - reach) if values[0] == 0 else (reach, 1.0)
+    return Score(name, float(np.mean(values)), low, high, len(sums), "patients", chance)
+
+
+def statistic_score(
+    name: str, statistic: Callable[..., float], arrays: tuple, patients: np.ndarray, *, chance: float | None, n_bootstrap: int
+) -> Score:
+    """Any statistic of arrays with one entry per item (an AUC), with a percentile interval over patients.
+
+    Resamples on which the statistic is undefined (ValueError or NaN, as of one class only) are left out.
+    """
+    groups = _items_of_patients(patients)
+    draws = draw_patients(len(groups), n_bootstrap, seed=0)
+    values = [_or_nan(statistic, arrays, np.concatenate([groups[i] for i in draw])) for draw in draws]
+    low, high = percentile_interval(np.array(values))
+    return Score(name, float(statistic(*arrays)), low, high, len(groups), "patients", chance)
+
+
+def draw_patients(n_patients: int, n_bootstrap: int, *, seed: int) -> Int[np.ndarray, "resample patient"]:
+    """Numbers of the patients in each resample: n out of n, with replacement.
+
+    Raises ValueError below MIN_PATIENTS: one patient says nothing about the next.
+    """
+    if n_patients < MIN_PATIENTS:
+        raise ValueError(f"an interval needs at least {MIN_PATIENTS} patients, there is {n_patients}")
+    return np.random.default_rng(seed).integers(0, n_patients, (n_bootstrap, n_patients))
+
+
+def percentile_interval(values: Float[np.ndarray, " resample"]) -> tuple[float, float]:
+    """The central CONFIDENCE of the resampled values; NaN are resamples that could not be scored."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve; ties count half. Raises ValueError unless both classes are there."""
+    from scipy.stats import rankdata
+
+    labels = np.asarray(labels, bool)
+    n_yes, n_no = labels.sum(), (~labels).sum()
+    if not n_yes or not n_no:
+        raise ValueError(f"an AUC needs both classes, there are {n_yes} positive and {n_no} negative")
+    return float((rankdata(scores)[labels].sum() - n_yes * (n_yes + 1) / 2) / (n_yes * n_no))
+
+
+def _per_patient(values: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    numbers = np.unique(np.asarray(patients), return_inverse=True)[1]
+    return np.bincount(numbers, weights=values), np.bincount(numbers)
+
+
+def _items_of_patients(patients: np.ndarray) -> list[np.ndarray]:
+    numbers = np.unique(np.asarray(patients), return_inverse=True)[1]
+    return np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
+
+
+def _or_nan(statistic: Callable[..., float], arrays: tuple, items: np.ndarray) -> float:
+    try:
+        return statistic(*(np.asarray(a)[items] for a in arrays))
+    except ValueError:
+        return np.nan
