@@ -1,0 +1,89 @@
+"""One examination: everything in it follows from the number of its patient and visit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int16, UInt8
+
+from ..manifest import SPLITS
+from .anatomy import draw_anatomy, make_space
+from .lesions import Canvas, paint
+from .organs import draw_body
+from .painters import PAINTERS
+from .plans import Plan, draw_plans, follow_up, shape_changes
+from .scanner import SCANNERS, TEXTURE_PX, add_texture, scan, smooth_noise
+from .variants import draw_variants
+
+VISIT_SHARES = (0.75, 0.17, 0.08)  # patients with one, two and three studies
+AGES = (25, 90)  # years
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Which study: everything else follows from it."""
+
+    seed: int
+    split: str
+    patient: int  # number within the split
+    visit: int  # 0, 1, 2
+
+    @property
+    def patient_id(self) -> str:
+        return f"P{SPLITS.index(self.split) + 1}{self.patient:05d}"
+
+    @property
+    def study_id(self) -> str:
+        return f"{self.patient_id}-{self.visit + 1}"
+
+    def rng(self, *key: int) -> np.random.Generator:
+        """A generator that depends on the patient and the key only."""
+        return np.random.default_rng([self.seed, SPLITS.index(self.split), self.patient, *key])
+
+
+@dataclass(frozen=True)
+class Study:
+    """One synthetic examination with its truth; the image is in HU, masks hold labels."""
+
+    image: Int16[np.ndarray, "slice row column"]
+    organs: UInt8[np.ndarray, "slice row column"]
+    lesions: UInt8[np.ndarray, "slice row column"]
+    findings: list[dict]
+    scanner: str
+    age: int
+    sex: str
+
+
+def list_visits(n_train: int, n_val: int, n_test: int, seed: int) -> list[Visit]:
+    """All studies; no patient is in two splits and each split has exactly so many."""
+    rng, visits = np.random.default_rng([seed, 7]), []
+    for split, n in zip(SPLITS, (n_train, n_val, n_test), strict=True):
+        patient, left = 0, n
+        while left:
+            count = min(left, 1 + int(rng.choice(len(VISIT_SHARES), p=VISIT_SHARES)))
+            visits += [Visit(seed, split, patient, k) for k in range(count)]
+            patient, left = patient + 1, left - count
+    return visits
+
+
+def visit_plans(visit: Visit) -> list[Plan]:
+    """The abnormalities at this visit: the patient's history up to it."""
+    plans = draw_plans(visit.rng(1))
+    for k in range(1, visit.visit + 1):
+        plans = follow_up(visit.rng(2, k), plans)
+    return plans
+
+
+def make_study(visit: Visit, size: tuple[int, int, int]) -> Study:
+    """Draws one examination from its number alone."""
+    who, noise = visit.rng(0), visit.rng(3, visit.visit)
+    sex, age = "FM"[who.integers(2)], int(who.integers(*AGES)) + visit.visit
+    anatomy, plans = draw_anatomy(who, sex), visit_plans(visit)
+    scanner = SCANNERS[noise.integers(len(SCANNERS))]
+    body = draw_body(make_space(anatomy, size), anatomy, shape_changes(plans))
+    texture = smooth_noise(visit.rng(4).standard_normal(size, np.float32), TEXTURE_PX)
+    add_texture(body, texture)
+    canvas = Canvas(body, np.zeros(size, np.uint8), np.zeros(size, bool), texture)
+    draw_variants(canvas)
+    findings = paint(canvas, plans, PAINTERS)
+    grain = smooth_noise(noise.standard_normal(size, np.float32), scanner.grain_px)
+    return Study(scan(body.hu, grain, scanner), body.labels, canvas.lesions, findings, scanner.name, age, sex)
