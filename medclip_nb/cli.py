@@ -1,0 +1,165 @@
+"""The command line: `medclip-nb run`, `data list`, `lab`. Heavy imports wait until a command needs them."""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from . import __version__, config
+
+EXAMPLES = {
+    "": "examples:\n  medclip-nb run                  all lessons, then open reports/index.html\n"
+    "  medclip-nb run 05 --preset smoke\n  medclip-nb data list\n  medclip-nb lab",
+    "run": "examples:\n  medclip-nb run                          the whole course, preset cpu\n"
+    "  medclip-nb run 05 11 --preset smoke     two lessons, in seconds\n"
+    "  medclip-nb run 05 --data ./my_images    a folder of images with a table of texts\n"
+    "  medclip-nb run 05 --commit              new outputs into notebooks/05_*.ipynb",
+    "data": "examples:\n  medclip-nb data list",
+    "data list": "examples:\n  medclip-nb data list                    what is known, how it is had, under which licence",
+    "lab": "examples:\n  medclip-nb lab                          JupyterLab at lesson 01",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        """A usage error in one line, like every other error."""
+        self.exit(2, f"medclip-nb: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; 0 when it went well, 1 when a lesson failed, 2 for an error, 130 for an interrupt."""
+    try:
+        args = parser().parse_args(argv)
+    except SystemExit as end:
+        return int(end.code or 0)
+    try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return args.command(args)
+    except KeyboardInterrupt:
+        print("medclip-nb: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        if args.debug:
+            traceback.print_exc()
+        print(f"medclip-nb: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = _command_parser(_Parser, "", prog="medclip-nb", help="A Jupyter-first course on medical vision-language pretraining.")
+    top.add_argument("--version", action="version", version=f"medclip-nb {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    data = _command_parser(commands.add_parser, "data", help="The catalogue of datasets.")
+    data.set_defaults(command=None)
+    _add_data_list(data.add_subparsers(required=True, metavar="COMMAND"))
+    lab = _command_parser(commands.add_parser, "lab", help="JupyterLab at lesson 01.")
+    lab.set_defaults(command=lab_command)
+    return top
+
+
+def _command_parser(make, name: str, *, help: str, prog: str | None = None) -> argparse.ArgumentParser:
+    style = {"description": help, "epilog": EXAMPLES[name], "formatter_class": argparse.RawDescriptionHelpFormatter}
+    made = make(prog=prog, **style) if prog else make(name.split()[-1], help=help, **style)
+    # SUPPRESS: a subcommand without the option does not undo the one before it
+    default = False if prog else argparse.SUPPRESS
+    made.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
+    return made
+
+
+def _add_run(commands):
+    run = _command_parser(commands.add_parser, "run", help="Execute lessons and write reports/index.html.")
+    run.add_argument("lessons", nargs="*", metavar="NN", help="lesson numbers; all when none is given")
+    run.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
+    run.add_argument("--data", metavar="NAME_OR_PATH", help="a dataset's name, folder or manifest (default: each lesson's own)")
+    run.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    run.add_argument("--commit", action="store_true", help="write the outputs back into the shipped notebooks (preset cpu)")
+    run.set_defaults(command=run_command)
+
+
+def _add_data_list(commands):
+    listing = _command_parser(commands.add_parser, "data list", help="List the datasets.")
+    listing.set_defaults(command=data_list_command)
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Runs lessons, or renews the outputs of the shipped ones."""
+    from .lesson import course
+
+    if args.commit:
+        return _commit(args, course)
+    dataset = _dataset(args.data, args.preset) if args.data else None
+    outcomes = course.run_course(args.lessons, preset=args.preset, dataset=dataset, seed=args.seed)
+    print(config.reports_dir() / "index.html")
+    return int(any(outcome.error for outcome in outcomes))
+
+
+def _commit(args: argparse.Namespace, course) -> int:
+    if (args.preset, args.data, args.seed) != ("cpu", None, 0):
+        raise ValueError("--commit goes with preset cpu, seed 0 and each lesson's own data: leave the other options out")
+    for lesson in course.choose(args.lessons):
+        course.render_committed(lesson.number)
+        print(lesson.path)
+    return 0
+
+
+def _dataset(name_or_path: str, preset: str) -> str:
+    """A catalogue name, or the absolute path of data that can be used; raises ValueError before anything runs.
+
+    Every image is read here once (and cached for the lessons): a bad one is an error, not a lesson that fails.
+    """
+    from .data import catalog, studies
+
+    if catalog.resolve(name_or_path) == "torso":
+        return name_or_path
+    studies.load_units(catalog.load(name_or_path, config.PRESETS[preset]))
+    return str(Path(name_or_path).resolve())
+
+
+def _field(card, name: str) -> str:
+    return str(card.get(name, "") if isinstance(card, dict) else getattr(card, name, ""))
+
+
+def data_list_command(args: argparse.Namespace) -> int:
+    """Prints a line per dataset."""
+    from .data import catalog
+
+    columns = ("name", "modality", "how", "licence", "title")
+    rows = [columns, *([_field(card, c) for c in columns] for card in catalog.list_cards())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def lab_command(args: argparse.Namespace) -> int:
+    """Becomes JupyterLab, at lesson 01."""
+    from importlib.util import find_spec
+
+    if find_spec("jupyterlab") is None:
+        raise ValueError("JupyterLab is not installed: pip install jupyterlab")
+    folder = writable_notebooks()
+    first = next(iter(sorted(folder.glob("01_*.ipynb"))), folder)
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(first)])
+
+
+def writable_notebooks() -> Path:
+    """The notebooks in a checkout; from a wheel a copy in `my_notebooks`, where no file is ever overwritten."""
+    shipped = config.shipped("notebooks")
+    if shipped.parent != Path(__file__).parent:
+        return shipped
+    copy = config.home() / "my_notebooks"
+    for source in sorted(p for p in shipped.rglob("*") if p.is_file()):
+        target = copy / source.relative_to(shipped)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    return copy
+
+
+if __name__ == "__main__":
+    sys.exit(main())

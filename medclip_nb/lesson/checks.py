@@ -1,0 +1,173 @@
+"""What holds in a lesson, and exercises: what a student's function must give, and a hint for each frequent mistake.
+
+`attempt("first_ranks", my_first_ranks)` prints ○ (not attempted), ✓, or raises with input, expected, got and a hint.
+A mistake is written down as the wrong function itself: the hint belongs to the answer that this function would give.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..learn.losses import no_learning_level
+from ..measure import geometry, retrieval
+from . import solutions
+from .notebook import Lesson
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """The right function, inputs to try it on, and wrong functions with the hint that each deserves."""
+
+    reference: Callable
+    cases: tuple[tuple, ...]
+    mistakes: tuple[tuple[Callable, str], ...]
+
+
+def that(name: str, holds: bool) -> None:
+    """One line that says what was checked; AssertionError if it does not hold."""
+    if not holds:
+        raise AssertionError(f"check failed: {name}")
+    print(f"✓ {name}")
+
+
+def found(lesson: Lesson, name: str, holds: bool) -> None:
+    """Like `that` for what a run should find out: on the embedded cohort beyond smoke it must hold.
+
+    On other data, or with as little training as at smoke, the opposite is a finding too: it is printed, not raised.
+    """
+    if holds or (lesson.data.synthetic and lesson.preset.name != "smoke"):
+        that(name, holds)
+    else:
+        print(f"✗ not so in this run: {name}")
+
+
+def attempt(name: str, function: Callable) -> None:
+    """Tries a student's function on all cases of an exercise. Raises AssertionError with a hint if it is wrong."""
+    exercise = EXERCISES[name]
+    for case in exercise.cases:
+        try:
+            got = function(*case)
+        except NotImplementedError:
+            print("○ not attempted yet")
+            return
+        wanted = exercise.reference(*case)
+        if not _equal(got, wanted):
+            raise AssertionError(
+                f"input {_show(case)}\nexpected {_show(wanted)}\ngot {_show(got)}\nhint: {_hint(exercise, case, got)}"
+            )
+    print("✓ correct")
+
+
+def _hint(exercise: Exercise, case: tuple, got) -> str:
+    for wrong, hint in exercise.mistakes:
+        if _equal(got, wrong(*case)):
+            return hint
+    return "work the input through by hand and compare each step"
+
+
+def _equal(a, b) -> bool:
+    try:
+        return np.shape(a) == np.shape(b) and bool(np.allclose(np.asarray(a, float), np.asarray(b, float), atol=1e-6))
+    except (TypeError, ValueError):
+        return isinstance(a, type(b)) and list(a) == list(b)
+
+
+def _show(value) -> str:
+    return " ".join(repr(value).split())[:300]
+
+
+def _no_learning(n: int) -> float:
+    import torch
+
+    from ..config import RECIPES
+
+    return no_learning_level(RECIPES["clip"], torch.arange(n))
+
+
+_RNG = np.random.default_rng(0)
+_SIM = np.array([[0.9, 0.8, 0.1, 0.0], [0.5, 0.5, 0.4, 0.1], [0.2, 0.2, 0.2, 0.2]])
+_RELEVANT = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]], bool)
+_PROMPTS = _RNG.normal(size=(3, 4))
+_PROMPTS /= np.linalg.norm(_PROMPTS, axis=1, keepdims=True)
+_NEAR_A, _NEAR_B = np.array([[1, 2], [0, 2], [3, 0], [2, 1]]), np.array([[2, 1], [3, 2], [1, 3], [2, 0]])
+_IMAGES, _TEXTS = _RNG.normal(size=(5, 3)) + 1, _RNG.normal(size=(4, 3))
+
+EXERCISES = {
+    "no_learning_level": Exercise(
+        _no_learning,
+        ((2,), (64,), (128,)),
+        (
+            (lambda n: 1 / n, "1/n is the probability of the right text; the loss is minus its logarithm"),
+            (lambda n: np.log2(n), "that is in bits; the loss is in nats, so use the natural logarithm"),
+            (lambda n: -np.log(n), "the sign: a loss is minus the logarithm of a probability, so it is positive"),
+        ),
+    ),
+    "class_embedding": Exercise(
+        solutions.class_embedding,
+        ((_PROMPTS,), (_PROMPTS[:1],)),
+        (
+            (lambda p: p.mean(0), "the mean of unit vectors is shorter than 1: normalise after averaging too"),
+            (lambda p: p.sum(0), "divide by the length of the sum: cosines need a vector of length 1"),
+            (lambda p: p.mean(0) / np.abs(p.mean(0)).sum(), "that is the L1 norm; a cosine needs the L2 norm"),
+        ),
+    ),
+    "first_ranks": Exercise(
+        retrieval.first_ranks,
+        ((_SIM, _RELEVANT),),
+        (
+            (
+                lambda s, r: 1 + ((s > np.where(r, s, -np.inf).max(1, keepdims=True)) & ~r).sum(1),
+                "ties count in favour: collapsed embeddings would be perfect. A wrong item as similar comes first",
+            ),
+            (lambda s, r: retrieval.first_ranks(s, r) - 1, "the best rank is 1, not 0"),
+            (
+                lambda s, r: 1 + (s > np.diag(s[:, : len(s)])[:, None]).sum(1),
+                "item i is not always the answer to query i: use `relevant`",
+            ),
+        ),
+    ),
+    "recall_at": Exercise(
+        retrieval.recall_at,
+        ((np.array([1, 2, 3, 7]), 2), (np.array([5, 1]), 5)),
+        (
+            (lambda r, k: (r < k).astype(float), "rank k is still among the first k: <=, not <"),
+            (lambda r, k: float((r <= k).mean()), "give a 0 or 1 for each query: intervals need them before the mean"),
+        ),
+    ),
+    "modality_gap": Exercise(
+        geometry.modality_gap,
+        ((_IMAGES, _TEXTS),),
+        (
+            (lambda a, b: np.linalg.norm(a[:4] - b, axis=1).mean(), "first the means, then one distance between them"),
+            (lambda a, b: a.mean(0) - b.mean(0), "that is the difference as a vector; take its length"),
+        ),
+    ),
+    "neighbour_overlap": Exercise(
+        geometry.neighbour_overlap,
+        ((_NEAR_A, _NEAR_B),),
+        (
+            (lambda a, b: (a == b).mean(1), "the order of neighbours does not matter: compare as sets"),
+            (lambda a, b: geometry.neighbour_overlap(a, b) * a.shape[1], "divide by k: a share, not a count"),
+        ),
+    ),
+    "patients_across_splits": Exercise(
+        solutions.patients_across_splits,
+        ((["a", "a", "b", "c", "c"], ["train", "test", "train", "val", "val"]), (["a"], ["test"])),
+        (
+            (
+                lambda p, s: sorted({x for x in p if p.count(x) > 1}),
+                "a patient may have several rows, as long as all are in one split",
+            ),
+            (lambda p, s: [], "patient 'a' is in train and in test"),
+        ),
+    ),
+    "share_repeated": Exercise(
+        solutions.share_repeated,
+        ((["x", "y", "x", "x"],), (["x", "y"],)),
+        (
+            (lambda t: 1 - len(set(t)) / len(t), "count every row that has a twin, the first of them too"),
+            (lambda t: float(len(t) - len(set(t))), "a share of all rows, not a count"),
+        ),
+    ),
+}

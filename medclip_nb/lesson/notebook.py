@@ -1,0 +1,140 @@
+"""What a lesson starts and finishes with, and what it says to its reader in between."""
+
+import hashlib
+import inspect
+import json
+import os
+import resource
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..config import PRESETS, Preset, choose, run_dir
+from ..data.catalog import Dataset, load
+from ..data.manifest import digest
+from ..measure.statistics import Score
+from ..show.plots import set_style
+
+PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pandas", "scikit-learn", "umap-learn", "matplotlib")
+MIB = 1024
+
+
+class Lesson:
+    """One run of one lesson: its settings, its data and the folder its products go to."""
+
+    def __init__(self, number: str, *, preset: Preset, seed: int, dataset: str):
+        self.number, self.preset, self.seed, self.dataset = number, preset, seed, dataset
+        self.folder = run_dir(number, preset=preset.name, dataset=dataset, seed=seed)
+        self.began = time.perf_counter()
+        self._data: Dataset | None = None
+
+    @property
+    def data(self) -> Dataset:
+        """The dataset, loaded (and, if synthetic, generated) when it is first asked for."""
+        if self._data is None:
+            self._data = load(self.dataset, self.preset)
+        return self._data
+
+    def sibling(self, number: str) -> Path:
+        """Folder of another lesson's products at the same settings."""
+        return run_dir(number, preset=self.preset.name, dataset=self.dataset, seed=self.seed)
+
+
+def start(number: str, *, preset: str, seed: int, dataset: str) -> Lesson:
+    """Sets seeds and figure style, says in one line what runs where, and gives the lesson."""
+    import torch
+
+    lesson = Lesson(number, preset=choose(PRESETS, "preset", preset), seed=seed, dataset=dataset)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    np.random.seed(seed)  # noqa: NPY002  libraries that ask the global generator
+    torch.manual_seed(seed)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+    set_style()
+    device = "GPU" if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(f"lesson {number} · preset {preset} · seed {seed} · data {Path(dataset).name} · {device} · torch {torch.__version__}")
+    return lesson
+
+
+def show_source(thing) -> None:
+    """Prints a function of the package as it is run, without its docstring."""
+    source = inspect.getsource(thing)
+    if thing.__doc__:
+        source = source.replace(f'"""{thing.__doc__}"""', "...", 1).replace("    ...\n", "", 1)
+    print(inspect.cleandoc("\n" + source))
+
+
+def expect_error(action, kind: type[Exception] = ValueError) -> None:
+    """Runs something that must fail and prints how; raises AssertionError if it does not fail."""
+    try:
+        action()
+    except kind as error:
+        print(f"{type(error).__name__}: {error}")
+        return
+    raise AssertionError(f"this should have raised {kind.__name__}")
+
+
+def require(lesson: Lesson, number: str, build) -> Path:
+    """Folder of an earlier lesson's products; `build(lesson, folder)` makes them if they are not there yet."""
+    folder = lesson.sibling(number)
+    if not (folder / "model" / "model.safetensors").exists():
+        print(f"lesson {number} has not run at these settings; building what it hands over")
+        build(lesson, folder)
+    return folder
+
+
+def score_table(scores: list[Score]) -> pd.DataFrame:
+    """Scores as the table a summary shows."""
+    rows = [
+        {
+            "figure": s.name,
+            "value": f"{s.value:.3f}",
+            "95 % interval": f"{s.low:.3f} to {s.high:.3f}" if s.low is not None else "",
+            "n": f"{s.n} {s.unit}",
+            "chance": f"{s.chance:.3f}" if s.chance is not None else "",
+        }
+        for s in scores
+    ]
+    return pd.DataFrame(rows).set_index("figure")
+
+
+def finish(lesson: Lesson, *, title: str, question: str, scores: list[Score], key: Score, thumbnail=None) -> None:
+    """Writes metrics.json and the thumbnail (a matplotlib figure); `key` is the score that stands on the index page."""
+    lesson.folder.mkdir(parents=True, exist_ok=True)
+    if thumbnail is not None:
+        thumbnail.savefig(lesson.folder / "thumbnail.png", dpi=80, bbox_inches="tight")
+    about = {
+        "lesson": lesson.number,
+        "title": title,
+        "question": question,
+        "preset": lesson.preset.name,
+        "seed": lesson.seed,
+        "dataset": lesson.data.name,
+        "synthetic": lesson.data.synthetic,
+        "notes": lesson.data.notes,
+        "seconds": round(time.perf_counter() - lesson.began, 1),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // MIB,
+        "versions": {name: _version(name) for name in PACKAGES},
+        "data_sha256": digest(lesson.data.manifest),
+        "split_sha256": _split_digest(lesson.data.manifest),
+        "figures": [s.to_dict() | {"key": s is key} for s in scores],
+        "thumbnail": "thumbnail.png" if thumbnail is not None else None,
+    }
+    part = lesson.folder / "metrics.json.part"
+    part.write_text(json.dumps(about, indent=1, allow_nan=False))
+    part.replace(lesson.folder / "metrics.json")
+    print(f"{len(scores)} figures written to lessons/{lesson.folder.name}/metrics.json")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _split_digest(table: pd.DataFrame) -> str:
+    text = table[["study_id", "patient_id", "split"]].to_csv(index=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

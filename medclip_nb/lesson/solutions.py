@@ -1,0 +1,23 @@
+"""Solutions of the exercises whose answer is not a function of the package already."""
+
+from collections import Counter
+
+import numpy as np
+
+
+def class_embedding(prompt_emb: np.ndarray) -> np.ndarray:
+    """One vector for a class: the mean of its prompts' embeddings, made unit length again."""
+    mean = prompt_emb.mean(0)
+    return mean / np.linalg.norm(mean)
+
+
+def patients_across_splits(patients: list[str], splits: list[str]) -> list[str]:
+    """Patients, sorted, that have rows in more than one split."""
+    pairs = set(zip(patients, splits, strict=True))
+    return sorted(p for p, n in Counter(p for p, _ in pairs).items() if n > 1)
+
+
+def share_repeated(texts: list[str]) -> float:
+    """Share of texts that some other row has too."""
+    counts = Counter(texts)
+    return sum(counts[t] > 1 for t in texts) / len(texts)

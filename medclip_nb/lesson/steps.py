@@ -1,0 +1,169 @@
+"""What more than one lesson does: the same few calls, in one place, so that any lesson opens alone."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from ..config import PRETRAINED_TOWER, RECIPES, SLICE_TOWER, Recipe
+from ..data.phantoms import caption
+from ..data.studies import Units, load_units
+from ..learn.checkpoint import from_pretrained, save_model
+from ..learn.pretrain import plan, pretrain
+from ..measure.embeddings import EmbeddingTable, embed_text_features
+from ..measure.retrieval import chance_recall_at, first_ranks, recall_at
+from ..measure.statistics import Score, auc, mean_score, statistic_score
+from ..measure.zero_shot import class_embeddings, majority_share, predict
+from ..model.dual_encoder import DualEncoder, build_model
+from ..model.text_tower import embed_texts
+from .notebook import Lesson, require
+
+MIN_POSITIVE_PATIENTS = 3  # a finding seen in fewer patients gets no AUC
+
+
+@dataclass
+class Trained:
+    """A trained model with the units it was trained and is tested on."""
+
+    model: DualEncoder
+    units: Units
+
+    def embed(self, texts: list[str]) -> Float[np.ndarray, "text dim"]:
+        """Embeddings of any sentences: the frozen tower's features through the model's text head."""
+        return embed_text_features(self.model, embed_texts(texts))
+
+
+def fresh_model(lesson: Lesson, units: Units, recipe: Recipe) -> DualEncoder:
+    """Pictures get the tower with ImageNet weights, CT slices the small one from scratch."""
+    tower = SLICE_TOWER if lesson.data.contract.windows_hu else PRETRAINED_TOWER
+    return build_model(recipe, image_tower=tower, channels=units.images.shape[1], seed=lesson.seed)
+
+
+def train(lesson: Lesson, model: DualEncoder, units: Units, recipe: Recipe) -> pd.DataFrame:
+    """Trains `model` by the preset's plan; gives its history, one row per epoch."""
+    how = plan(lesson.preset, seed=lesson.seed, pretrained_tower=model.config.image_tower == PRETRAINED_TOWER)
+    return pretrain(model, units, embed_texts(units.texts), recipe=recipe, plan=how)
+
+
+def hand_over(lesson: Lesson, folder: Path, *, model: DualEncoder, history: pd.DataFrame, recipe: Recipe) -> Path:
+    """Saves what later lessons need: the model folder and the history."""
+    folder.mkdir(parents=True, exist_ok=True)
+    history.to_csv(folder / "history.csv", index=False)
+    return save_model(model, folder / "model", contract=lesson.data.contract, card=model_card(lesson, history, recipe))
+
+
+def trained_slices(lesson: Lesson) -> Trained:
+    """Lesson 05's model, loaded; trained now if lesson 05 has not run at these settings."""
+    units = load_units(lesson.data)
+
+    def build(lesson: Lesson, folder: Path) -> None:
+        recipe = RECIPES["clip"]
+        model = fresh_model(lesson, units, recipe)
+        hand_over(lesson, folder, model=model, history=train(lesson, model, units, recipe), recipe=recipe)
+
+    folder = require(lesson, "05", build)
+    model, contract = from_pretrained(folder / "model")
+    if contract != lesson.data.contract:
+        raise ValueError(f"{folder}: the model was trained under another preprocessing contract; run lesson 05 again")
+    return Trained(model, units)
+
+
+def sample_rows(rows: Int[np.ndarray, " unit"], at_most: int, *, seed: int) -> Int[np.ndarray, " chosen"]:
+    """At most so many of the rows, drawn without replacement, in their order."""
+    chosen = np.random.default_rng(seed).choice(len(rows), min(at_most, len(rows)), replace=False)
+    return rows[np.sort(chosen)]
+
+
+def model_card(lesson: Lesson, history: pd.DataFrame, recipe: Recipe) -> str:
+    """MODEL_CARD.md: what was trained on what, and what it must not be used for."""
+    data, last = lesson.data, history.iloc[-1]
+    kind = "synthetic images" if data.synthetic else "images"
+    return f"""# Dual encoder, recipe {recipe.name}
+
+Trained on {kind} of `{data.name}` ({len(data.manifest)} rows), preset {lesson.preset.name}, seed {lesson.seed}.
+Validation loss {last["val_loss"]:.3f} nats; a model that sees nothing has {last["no_learning"]:.3f}.
+Text tower: frozen MiniLM sentence encoder. Preprocessing: `preprocessing.json`, which must be applied to new images.
+
+For teaching and research. Not for clinical use: no figure in this folder says anything about patients.
+"""
+
+
+def caption_relevance(
+    units: Units, images: Int[np.ndarray, " query"], texts: Int[np.ndarray, " item"]
+) -> Bool[np.ndarray, "query item"]:
+    """Which texts belong to which images: every caption of a slice, and every image with that text, is right."""
+    pairs = units.table[["image", "text_id"]].drop_duplicates()
+    grid = np.zeros((len(units.images), len(units.texts)), bool)
+    grid[pairs["image"], pairs["text_id"]] = True
+    return grid[np.ix_(images, texts)]
+
+
+def class_prompts(lesson: Lesson, units: Units) -> dict[str, dict[str, list[str]]]:
+    """Zero-shot tasks of the dataset: column -> class -> prompts. CT slices are asked for their region."""
+    regions = sorted(set(units.table["body_part"]) - {""})
+    return lesson.data.prompts or {"body_part": {r: [f"{r.capitalize()} CT"] for r in regions}}
+
+
+def class_score(
+    trained: Trained, table: EmbeddingTable, column: str, prompts: dict, *, n_bootstrap: int
+) -> tuple[Score, pd.Series]:
+    """Zero-shot accuracy on one column with its interval, and the predicted class of each row."""
+    emb = class_embeddings(trained.embed, prompts)
+    named = pd.Series(np.array(list(prompts))[predict(table.vectors, emb)], index=table.rows.index)
+    truth = table.rows[column].to_numpy()
+    score = mean_score(
+        f"zero-shot {column.replace('_', ' ')} accuracy",
+        named.to_numpy() == truth,
+        table.rows["patient_id"].to_numpy(),
+        chance=majority_share(truth),
+        n_bootstrap=n_bootstrap,
+    )
+    return score, named
+
+
+def finding_scores(trained: Trained, table: EmbeddingTable, *, n_bootstrap: int) -> list[Score]:
+    """For each finding, the AUC of "region CT, finding" against "region CT" among slices of the regions where it occurs."""
+    shows = trained.units.table[trained.units.table["finding"] != ""].groupby("finding")["image"].agg(set)
+    return [
+        score
+        for finding, images in shows.items()
+        if (score := _finding_score(trained, table, finding, images, n_bootstrap)) is not None
+    ]
+
+
+def _finding_score(trained: Trained, table: EmbeddingTable, finding: str, images: set, n_bootstrap: int) -> Score | None:
+    labels = table.rows["image"].isin(images).to_numpy()
+    here = table.rows["body_part"].isin(set(table.rows["body_part"][labels])).to_numpy()
+    if len(set(table.rows["patient_id"][labels])) < MIN_POSITIVE_PATIENTS:
+        return None
+    regions, numbers = np.unique(table.rows["body_part"][here].to_numpy(str), return_inverse=True)
+    with_it = trained.embed([caption(r, finding) for r in regions])
+    without = trained.embed([caption(r, "") for r in regions])
+    scores = (table.vectors[here] * (with_it - without)[numbers]).sum(1)
+    patients = table.rows["patient_id"].to_numpy()[here]
+    return statistic_score(finding, auc, (labels[here], scores), patients, chance=0.5, n_bootstrap=n_bootstrap)
+
+
+def recall_scores(
+    way: str, sim: Float[np.ndarray, "query item"], rules: dict[str, np.ndarray], patients: np.ndarray, *, n_bootstrap: int
+) -> list[Score]:
+    """R@1 and R@10 under each rule of what is right; `patients` says whose query it is."""
+    ranks = {name: first_ranks(sim, rule) for name, rule in rules.items()}
+    return [
+        mean_score(
+            f"{way} R@{k}, {name}", recall_at(ranks[name], k), patients, chance=chance_recall_at(rule, k), n_bootstrap=n_bootstrap
+        )
+        for name, rule in rules.items()
+        for k in (1, 10)
+    ]
+
+
+def seen_in_training(table: pd.DataFrame, splits: np.ndarray, how: str, *, n_bootstrap: int) -> Score:
+    """Share of test rows whose patient has a row in training too, under any way to split the table."""
+    test, known = splits == "test", set(table["patient_id"][splits == "train"])
+    seen = table["patient_id"][test].isin(known).to_numpy(float)
+    patients = table["patient_id"][test].to_numpy(str)
+    name = f"test rows of a patient seen in training, {how}"
+    return replace(mean_score(name, seen, patients, chance=None, n_bootstrap=n_bootstrap), higher_is_better=False)
