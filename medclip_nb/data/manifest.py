@@ -4,6 +4,7 @@ Every later room starts from this table, so what it lets through is trusted ever
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def save_manifest(table: pd.DataFrame, path: str | Path) -> Path:
     """Writes the table whole or not at all; columns in the order of COLUMNS."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     table.reindex(columns=list(COLUMNS), fill_value="").fillna("").to_csv(part, index=False)
     part.replace(path)
     return path

@@ -67,9 +67,9 @@ def preprocess(image: Image, contract: Preprocessing) -> UInt8[np.ndarray, "chan
         raise ImageError(f"the contract has HU windows, the image is in {image.units}")
     array = reorient(image, contract.orientation).array
     array = array[:, : max(1, round(array.shape[1] * (1 - contract.crop_bottom)))]
+    windows = contract.windows_hu or (_percentile_range(array, contract.percentiles),)
     if contract.size[0] == 1:
         array = _pad_to_square(array)
-    windows = contract.windows_hu or (_percentile_range(array, contract.percentiles),)
     array = _resize(array, contract.size)
     return np.stack([to_window(array, low, high) for low, high in windows])
 

@@ -4,6 +4,7 @@ A unit is what one text is matched with. Here it is a slice or a picture; the im
 so that volumes need no other code.
 """
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from jaxtyping import Int, UInt8
 from .catalog import Dataset
 from .manifest import ManifestError
 from .preprocessing import preprocess_files, with_size
-from .readers import ImageError, read_mask
+from .readers import NIFTI, ImageError, read_mask
 
 NORMALS_PER_FINDING = 0.5  # normal slices drawn in an epoch for each slice that shows a finding
 
@@ -44,15 +45,18 @@ class Units:
 
 
 def load_units(dataset: Dataset) -> Units:
-    """Slices with captions where the manifest has lesion masks, else pictures with their reports.
+    """Slices with captions of the embedded cohort, pictures with their texts of any other dataset.
 
-    Raises ManifestError for volumes without masks: a report is no caption of each of its slices.
+    Raises ManifestError for other volumes: a report is no caption of each of its slices, and captions made from masks
+    need to know what their labels mean.
     """
-    table, images = dataset.manifest, dataset.manifest["image"].str.lower()
-    if (table["lesions"] != "").all():
+    if dataset.synthetic:
         return slice_units(dataset)
-    if images.str.endswith((".nii", ".nii.gz")).any():
-        raise ManifestError(f"{dataset.name}: volumes need the columns mask and lesions to have their slices captioned")
+    volumes = dataset.manifest["image"].str.lower().str.endswith(NIFTI)
+    if volumes.any():
+        row = dataset.manifest.index[volumes.argmax()] + 2
+        where = f"{dataset.manifest.attrs['name']}: row {row}, column 'image'"
+        raise ManifestError(f"{where}: volumes of your own are not trained on yet; give PNG or JPEG slices with a text each")
     return picture_units(dataset)
 
 
@@ -76,7 +80,10 @@ def slice_captions_table(dataset: Dataset, n_slices: int) -> pd.DataFrame:
     from ..config import artifacts_dir
     from .manifest import digest
 
-    file = artifacts_dir() / "cache" / f"captions-{digest(dataset.manifest)}-{n_slices}.parquet"
+    masks = hashlib.sha256(digest(dataset.manifest).encode())
+    for name in (*dataset.manifest["mask"], *dataset.manifest["lesions"]):
+        masks.update((dataset.root / name).read_bytes())
+    file = artifacts_dir() / "cache" / f"captions-{masks.hexdigest()[:16]}-{n_slices}.parquet"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(f".{os.getpid()}.part")
@@ -100,7 +107,8 @@ def read_images(dataset: Dataset, *, units: str) -> UInt8[np.ndarray, "n channel
     try:
         return preprocess_files(paths, dataset.contract, units=units)
     except ImageError as error:
-        row = next((i + 2 for i, path in zip(dataset.manifest.index, paths, strict=True) if str(error).startswith(f"{path}:")), "?")
+        rows = dict(zip(map(str, paths), dataset.manifest.index + 2, strict=True))
+        row = next((row for path, row in rows.items() if str(error).startswith(f"{path}:")), "?")
         where = f"{dataset.manifest.attrs['name']}: row {row}, column 'image'"
         raise ManifestError(f"{where}: {error}; replace the file or drop the row") from None
 

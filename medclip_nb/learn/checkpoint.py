@@ -1,6 +1,8 @@
 """The model folder: model.safetensors, config.json, preprocessing.json, MODEL_CARD.md. No pickle anywhere."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -13,15 +15,16 @@ HARMLESS_KEYS = ("embeddings.position_ids",)  # come and go with library version
 
 
 def save_model(model: DualEncoder, folder: str | Path, *, contract: Preprocessing, card: str) -> Path:
-    """Writes the model folder; each file whole or not at all."""
+    """Writes the model folder whole or not at all; one that is there is replaced."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / "model.safetensors.part"
-    save_file({k: v.detach().contiguous().cpu() for k, v in model.state_dict().items()}, part)
-    (folder / "config.json").write_text(json.dumps(model.to_dict(), indent=1))
-    contract.save(folder / "preprocessing.json")
-    (folder / "MODEL_CARD.md").write_text(card)
-    part.replace(folder / "model.safetensors")
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
+    save_file({k: v.detach().contiguous().cpu() for k, v in model.state_dict().items()}, part / "model.safetensors")
+    (part / "config.json").write_text(json.dumps(model.to_dict(), indent=1))
+    contract.save(part / "preprocessing.json")
+    (part / "MODEL_CARD.md").write_text(card)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
     return folder
 
 

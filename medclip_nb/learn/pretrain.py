@@ -113,6 +113,7 @@ def _train_epoch(accelerator, parts: tuple, loader: DataLoader, *, recipe: Recip
         accelerator.clip_grad_norm_(net.parameters(), GRAD_CLIP_NORM)
         optimizer.step()
         schedule.step()
+        accelerator.unwrap_model(net).clamp_scale()
         optimizer.zero_grad()
         losses.append(loss.item())
         bar.update()

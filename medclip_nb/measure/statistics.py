@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from ..config import CONFIDENCE
 
@@ -22,7 +22,6 @@ class Score:
     n: int
     unit: str
     chance: float | None
-    key: bool = False  # the one that stands for the lesson on the index page
     higher_is_better: bool = True
 
     def __str__(self) -> str:
@@ -36,7 +35,8 @@ class Score:
 
 
 def mean_score(
-    name: str, values: Float[np.ndarray, " item"], patients: np.ndarray, *, chance: float | None, n_bootstrap: int, seed: int = 0
+    name: str, values: Real[np.ndarray, " item"] | Bool[np.ndarray, " item"], patients: np.ndarray, *, chance: float | None,
+    n_bootstrap: int, seed: int = 0,
 ) -> Score:
     """Mean of a value per item (a hit, an error) with a percentile interval over patients.
 

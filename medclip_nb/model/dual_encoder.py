@@ -48,6 +48,11 @@ class DualEncoder(nn.Module):
         """Factor of the cosine: the exponential of what is learnt, at most MAX_LOGIT_SCALE."""
         return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
 
+    @torch.no_grad()
+    def clamp_scale(self) -> None:
+        """Brings what is learnt back to the limit after a step: beyond it the clamp has no gradient to come back by."""
+        self.log_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+
     def centre_texts(self, features: Float[Tensor, "text 384"]) -> None:
         """Stores the mean of the training texts: sentence embeddings share most of their length, the rest tells."""
         self.text_mean.copy_(features.mean(0))

@@ -4,6 +4,8 @@ Anatomy is grey and radiological: the image's left is the patient's right. Other
 palette of Okabe and Ito, and every colour is doubled by a label, a marker or a position.
 """
 
+from textwrap import wrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -14,7 +16,8 @@ from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-CHANCE = {"color": "0.35", "linestyle": "--", "linewidth": 1.2}
+TITLE_LINES = 2
+BACKGROUND = {"none": "0.75", "other": "0.45"}  # labels that are no label
 
 
 def set_style() -> None:
@@ -34,10 +37,11 @@ def set_style() -> None:
 def contact_sheet(
     images: UInt8[np.ndarray, "n row column"], titles: list[str], *, n_columns: int = 6, width: float = 10
 ) -> Figure:
-    """Grey images in a grid, each with its title above; 0 is black, 255 white."""
+    """Grey images in a grid, each with its title above on at most two lines; 0 is black, 255 white."""
     n_columns = min(n_columns, len(images))
     n_rows = -(-len(images) // n_columns)
     side = width / n_columns
+    titles = ["\n".join(wrap(t, round(side * 14), max_lines=TITLE_LINES, placeholder="…")) for t in titles]
     lines = max(t.count("\n") for t in titles) + 1
     figure, axes = plt.subplots(n_rows, n_columns, figsize=(width, n_rows * (side + 0.19 * lines)), squeeze=False)
     for axis in axes.flat:
@@ -83,7 +87,7 @@ def loss_curve(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         )
     ax.set(xlabel="epoch", ylabel="loss (nats)", ylim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend()
+    ax.legend(loc="lower left")
     return ax
 
 
@@ -108,11 +112,17 @@ def score_bars(scores: pd.DataFrame, *, xlabel: str, ax: Axes | None = None) -> 
 def map_scatter(
     points: Float[np.ndarray, "n 2"], labels: np.ndarray, *, title: str = "", ax: Axes | None = None, legend: bool = True
 ) -> Axes:
-    """A 2D map, colour and marker by label; axes have no unit and no ticks, because a UMAP's do not."""
+    """A 2D map, colour and marker by label; axes have no unit and no ticks, because a UMAP's do not.
+
+    The labels "none" and "other" are drawn grey, under the rest.
+    """
     ax = ax or plt.subplots(figsize=(6, 5))[1]
-    for i, label in enumerate(sorted(set(labels))):
-        chosen = np.asarray(labels) == label
+    named = sorted(set(labels) - set(BACKGROUND))
+    for label in (*(b for b in BACKGROUND if b in set(labels)), *named):
+        chosen, i = np.asarray(labels) == label, named.index(label) if label in named else 0
         style = {"color": COLOURS[i % 8], "marker": MARKERS[(i + i // 8) % 8]}
+        if label in BACKGROUND:
+            style = {"color": BACKGROUND[label], "marker": "."}
         ax.scatter(*points[chosen].T, s=14, alpha=0.75, linewidth=0, label=str(label), **style)
     ax.set(xticks=[], yticks=[], title=title, xlabel="UMAP 1 (no unit)", ylabel="UMAP 2 (no unit)")
     if legend:
@@ -141,15 +151,15 @@ def similarity_matrix(
     return ax
 
 
-def recall_curve(recalls: dict[str, Float[np.ndarray, " k"]], chance: Float[np.ndarray, " k"], *, ax: Axes | None = None) -> Axes:
-    """R@k against k, one line per model or direction, chance dashed."""
-    ax = ax or plt.subplots(figsize=(6, 3.6))[1]
-    ks = np.arange(1, len(chance) + 1)
-    for (name, recall), marker in zip(recalls.items(), MARKERS, strict=False):
-        ax.plot(ks, recall, label=name, marker=marker, markevery=max(1, len(ks) // 8))
-    ax.plot(ks, chance, label="chance", **CHANCE)
+def recall_curve(curves: dict[str, Float[np.ndarray, "k 2"]], *, ax: Axes | None = None) -> Axes:
+    """R@k against k, one line per way to ask; the second column is its chance level, dashed in the same colour."""
+    ax = ax or plt.subplots(figsize=(6.4, 3.6))[1]
+    for (name, curve), marker, colour in zip(curves.items(), MARKERS, COLOURS, strict=False):
+        ks = np.arange(1, len(curve) + 1)
+        ax.plot(ks, curve[:, 0], label=name, marker=marker, markevery=max(1, len(ks) // 8), color=colour)
+        ax.plot(ks, curve[:, 1], label=f"chance, {name.split(',')[0]}", color=colour, linestyle="--", linewidth=1.2)
     ax.set(xlabel="k: how many answers are looked at", ylabel="R@k: share of queries answered", ylim=(0, 1.02))
-    ax.legend()
+    ax.legend(fontsize=8)
     return ax
 
 
