@@ -1,0 +1,69 @@
+"""What all tests share: no network, products in a temporary folder, one tiny cohort for the whole session."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NO_NETWORK = Path(__file__).parent / "no_network"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(NO_NETWORK), os.environ.get("PYTHONPATH")]))
+os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="agg", TQDM_DISABLE="1")
+
+
+def _block_network() -> None:
+    import runpy
+
+    runpy.run_path(str(NO_NETWORK / "sitecustomize.py"))
+
+
+_block_network()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory) -> Path:
+    """Where products go during the tests: never into the checkout."""
+    folder = tmp_path_factory.mktemp("home")
+    os.environ["MEDCLIP_NB_HOME"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real datasets, from $MEDCLIP_NB_REAL_DATA."""
+    folder = os.environ.get("MEDCLIP_NB_REAL_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("MEDCLIP_NB_REAL_DATA names no folder of real datasets")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def torso(home):
+    """The synthetic cohort at preset smoke, made once."""
+    from medclip_nb.config import PRESETS
+    from medclip_nb.data.catalog import load
+
+    return load("torso", PRESETS["smoke"])
+
+
+@pytest.fixture(scope="session")
+def torso_units(torso):
+    """Slices of the smoke cohort with their captions."""
+    from medclip_nb.data.studies import load_units
+
+    return load_units(torso)
+
+
+@pytest.fixture
+def picture_folder(tmp_path) -> Path:
+    """A folder of twelve PNG images of six patients with a CSV of texts."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 255, (20, 16), np.uint8)).save(tmp_path / f"{i}.png")
+    table = pd.DataFrame({"image": [f"{i}.png" for i in range(12)], "text": [f"finding {i % 4}" for i in range(12)]})
+    table.assign(patient_id=[f"p{i // 2}" for i in range(12)]).to_csv(tmp_path / "texts.csv", index=False)
+    return tmp_path

@@ -1,0 +1,126 @@
+"""Intervals over patients, and the area under the ROC curve."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
+
+from medclip_nb.config import CONFIDENCE
+from medclip_nb.measure.statistics import Score, auc, draw_patients, mean_score, percentile_interval, statistic_score
+
+PATIENTS = np.repeat(np.arange(30), np.random.default_rng(1).integers(1, 9, 30)).astype(str)
+CLUSTERED = (np.random.default_rng(2).random(30)[PATIENTS.astype(int)] < 0.5).astype(float)  # one value per patient
+
+
+def interval_loop(values, patients, draws) -> tuple[float, float]:
+    """Writes each resample out, image by image."""
+    names, means = sorted(set(patients)), []
+    for draw in draws:
+        chosen = [v for i in draw for v, p in zip(values, patients, strict=True) if p == names[i]]
+        means.append(sum(chosen) / len(chosen))
+    return tuple(np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+
+
+def scored(values, patients, **kwargs) -> Score:
+    return mean_score("hits", values, patients, chance=0.5, **{"n_bootstrap": 300} | kwargs)
+
+
+def test_the_interval_agrees_with_a_loop_over_the_same_draws():
+    score = scored(CLUSTERED, PATIENTS, seed=3)
+    wanted = interval_loop(CLUSTERED.tolist(), PATIENTS.tolist(), draw_patients(30, 300, seed=3))
+    assert (score.low, score.high) == pytest.approx(wanted)
+    assert (score.value, score.n, score.unit) == (pytest.approx(CLUSTERED.mean()), 30, "patients")
+
+
+def test_a_statistic_of_arrays_agrees_with_the_mean_where_it_is_the_mean():
+    one = statistic_score("hits", lambda v: float(np.mean(v)), (CLUSTERED,), PATIENTS, chance=0.5, n_bootstrap=300)
+    assert one == scored(CLUSTERED, PATIENTS)
+
+
+def test_the_interval_really_resamples():
+    score = scored(CLUSTERED, PATIENTS)
+    assert score.low < score.value < score.high
+
+
+@pytest.mark.parametrize("value", [0, 1, True])
+def test_where_all_hit_or_all_miss_the_interval_is_the_exact_one_over_patients(value):
+    score = scored(np.full(12, value), np.repeat(np.arange(4), 3))
+    exact = binomtest(4 * int(value), 4).proportion_ci(CONFIDENCE, "exact")
+    assert (score.low, score.high) == pytest.approx((exact.low, exact.high))
+    assert score.n == 4
+
+
+def test_resampling_patients_gives_a_wider_interval_than_resampling_images():
+    by_patient, by_image = (scored(CLUSTERED, ids) for ids in (PATIENTS, np.arange(len(PATIENTS))))
+    assert by_patient.high - by_patient.low > 1.5 * (by_image.high - by_image.low)
+
+
+def test_more_copies_of_a_patients_images_do_not_narrow_the_interval():
+    values, patients = np.arange(12.0), np.arange(12)
+    once, often = scored(values, patients), scored(np.repeat(values, 50), np.repeat(patients, 50))
+    assert (once.low, once.high) == pytest.approx((often.low, often.high))
+
+
+def test_the_order_of_rows_does_not_change_the_interval():
+    order = np.random.default_rng(0).permutation(len(PATIENTS))
+    moved = scored(CLUSTERED[order], PATIENTS[order])
+    assert (moved.low, moved.high) == pytest.approx((scored(CLUSTERED, PATIENTS).low, scored(CLUSTERED, PATIENTS).high))
+
+
+def test_the_same_seed_gives_the_same_interval():
+    assert scored(CLUSTERED, PATIENTS, seed=1) == scored(CLUSTERED, PATIENTS, seed=1)
+    assert scored(CLUSTERED, PATIENTS, seed=1) != scored(CLUSTERED, PATIENTS, seed=2)
+
+
+def test_a_cohort_of_one_patient_has_no_interval_and_says_so():
+    with pytest.raises(ValueError, match="an interval needs at least 2 patients, there is 1"):
+        scored(np.ones(9), np.repeat("p", 9))
+
+
+def test_a_resample_draws_as_many_patients_with_replacement():
+    draws = draw_patients(50, 20, seed=0)
+    assert draws.shape == (20, 50)
+    assert 0 <= draws.min() <= draws.max() < 50
+    assert max(len(set(d)) for d in draws) < 50
+
+
+def test_resamples_that_cannot_be_scored_are_left_out():
+    labels, scores = np.array([1, 0, 0, 0, 0]), np.array([0.9, 0.8, 0.1, 0.95, 0.3])
+    score = statistic_score("auc", auc, (labels, scores), np.arange(5), chance=0.5, n_bootstrap=200)
+    assert 0 <= score.low <= score.value <= score.high <= 1
+    assert percentile_interval(np.array([0.2, np.nan, 0.2])) == (0.2, 0.2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=2, max_size=40).filter(lambda x: len({a for a, _ in x}) == 2)
+)
+def test_the_auc_agrees_with_scikit_learn_and_with_counting_pairs_ties_included(pairs):
+    labels, scores = (np.array(x) for x in zip(*pairs, strict=True))
+    wins = [(a > b) + (a == b) / 2 for a in scores[labels] for b in scores[~labels]]
+    assert auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
+    assert auc(labels, scores) == pytest.approx(np.mean(wins))
+
+
+def test_collapsed_scores_have_an_auc_of_one_half():
+    assert auc(np.array([1, 0, 0, 1, 0]), np.zeros(5)) == 0.5
+
+
+@pytest.mark.parametrize("labels", [[0, 0], [1, 1]])
+def test_an_auc_of_one_class_is_refused(labels):
+    with pytest.raises(ValueError, match="an AUC needs both classes, there are"):
+        auc(np.array(labels), np.array([0.1, 0.2]))
+
+
+def test_a_score_says_value_interval_number_and_chance():
+    assert str(Score("R@1", 0.5, 0.4, 0.625, 12, "patients", 0.1)) == "R@1: 0.500 (0.400 to 0.625), 12 patients, chance 0.100"
+    assert str(Score("loss", 2.0, None, None, 3, "batches", None)) == "loss: 2.000, 3 batches"
+
+
+def test_a_score_goes_into_json_whole():
+    score = scored(CLUSTERED, PATIENTS)
+    assert Score(**json.loads(json.dumps(score.to_dict()))) == score
