@@ -11,9 +11,7 @@ from medclip_nb.data.manifest import patients_across_splits, read_manifest
 from medclip_nb.data.phantoms import KINDS, ORGAN_GROUPS, ORGANS, group_mask, list_visits, make_study, slice_captions
 from medclip_nb.data.phantoms.reports import abnormal_sentence, caption, finding_phrase, write_report
 from medclip_nb.data.phantoms.vocabulary import FINDING_PHRASES, REGION_ORGANS, kind_of
-from medclip_nb.data.phantoms.wordings import ABNORMAL, N_HELD_OUT
-from medclip_nb.data.phantoms.wordings_denial import DENIAL
-from medclip_nb.data.phantoms.wordings_normal import NORMAL, NORMAL_SIDE
+from medclip_nb.data.phantoms.wordings import ABNORMAL, DENIAL, N_HELD_OUT, NORMAL, NORMAL_SIDE
 
 SIZE = (24, 48, 48)
 CPU_SIZE = (32, 64, 64)

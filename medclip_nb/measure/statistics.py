@@ -35,8 +35,13 @@ class Score:
 
 
 def mean_score(
-    name: str, values: Real[np.ndarray, " item"] | Bool[np.ndarray, " item"], patients: np.ndarray, *, chance: float | None,
-    n_bootstrap: int, seed: int = 0,
+    name: str,
+    values: Real[np.ndarray, " item"] | Bool[np.ndarray, " item"],
+    patients: np.ndarray,
+    *,
+    chance: float | None,
+    n_bootstrap: int,
+    seed: int = 0,
 ) -> Score:
     """Mean of a value per item (a hit, an error) with a percentile interval over patients.
 

@@ -6,9 +6,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from .vocabulary import FINDING_PHRASES, KINDS, ORGANS, REGION_ORGANS, SIDED, SIDES, kind_of
-from .wordings import ABNORMAL, N_HELD_OUT
-from .wordings_denial import DENIAL
-from .wordings_normal import INDICATION, NORMAL, NORMAL_SIDE, SHORT
+from .wordings import ABNORMAL, DENIAL, INDICATION, N_HELD_OUT, NORMAL, NORMAL_SIDE, SHORT
 
 HELD_OUT_SHARE = 0.35  # of the sentences of a test report
 LEFT_OUT_SHARE = 0.3  # of normal organs nothing is written

@@ -128,3 +128,78 @@ ABNORMAL = {
         "dense calcified plaque{s} ({n}) lining {where}.", "atheromatous calcification along {where}.",
     ),
 }  # fmt: skip
+
+# sentences that deny one finding on both sides, for an organ that has another
+DENIAL = {
+    ("lung", "nodule"): (
+        "no pulmonary nodule.", "no suspicious lung nodules.",
+        "without pulmonary nodules.", "nodules are absent.",
+    ),
+    ("lung", "consolidation"): (
+        "no consolidation.", "no airspace consolidation.", "no focal consolidation is seen.", "consolidation is absent.",
+    ),
+    ("lung", "pleural effusion"): (
+        "no pleural effusion.", "no pleural effusion on either side.",
+        "the pleural spaces are free of effusion.", "pleural effusion is absent.",
+    ),
+    ("lung", "emphysema"): ("no emphysema.", "no emphysematous change.", "without emphysema.", "emphysema is absent."),
+    ("heart", "pericardial effusion"): (
+        "no pericardial effusion.", "the pericardium is free of effusion.",
+        "without pericardial effusion.", "pericardial effusion is absent.",
+    ),
+    ("heart", "cardiomegaly"): (
+        "no cardiomegaly.", "the heart is not enlarged.",
+        "heart size is normal.", "cardiomegaly is absent.",
+    ),
+    ("liver", "metastases"): (
+        "no liver metastasis.", "no hepatic metastases.",
+        "without evidence of metastases in the liver.", "hepatic metastases are absent.",
+    ),
+    ("liver", "steatosis"): (
+        "no steatosis.", "no fatty liver.",
+        "without fatty infiltration of the liver.", "steatosis is absent.",
+    ),
+    ("kidney", "hydronephrosis"): (
+        "no hydronephrosis.", "the collecting systems are not dilated.",
+        "no hydronephrosis on either side.", "hydronephrosis is absent.",
+    ),
+    ("kidney", "stone"): ("no renal stone.", "no nephrolithiasis.", "without renal calculi.", "renal stones are absent."),
+    ("aorta", "aneurysm"): ("no aneurysm.", "no aortic aneurysm.", "the aorta is not dilated.", "aneurysm is absent."),
+}  # fmt: skip
+
+# organ without side -> sentences true if neither side nor any other part has a finding
+NORMAL = {
+    "lung": ("the lungs are clear.", "no pulmonary nodule or consolidation.", "clear lungs without pleural effusion.",
+             "no focal lung lesion and no pleural effusion.", "lungs and pleural spaces are normal.",
+             "both lungs are well aerated and unremarkable.", "normal lung parenchyma throughout."),
+    "heart": ("the heart is normal in size.", "no cardiomegaly, no pericardial effusion.", "normal heart and pericardium.",
+              "heart size is within normal limits without pericardial effusion.", "unremarkable heart.",
+              "cardiac contours and pericardium look normal."),
+    "liver": ("the liver is normal.", "no focal liver lesion.", "homogeneous liver without cyst or metastasis.",
+              "the liver enhances evenly, no steatosis.", "unremarkable liver.", "hepatic attenuation and contour are normal."),
+    "gallbladder": ("no gallstones.", "the gallbladder is normal.", "gallbladder without stones.",
+                    "unremarkable gallbladder.", "no cholelithiasis."),
+    "spleen": ("the spleen is normal in size.", "no splenomegaly.", "normal spleen.", "unremarkable spleen.",
+               "splenic length is within the normal range."),
+    "kidney": ("the kidneys are normal.", "no hydronephrosis, stone or cyst.", "no renal stone or hydronephrosis.",
+               "both kidneys enhance normally.", "unremarkable kidneys on both sides.", "symmetric kidneys without abnormality."),
+    "pancreas": ("the pancreas is normal.", "no pancreatic mass.", "unremarkable pancreas.", "pancreas without focal lesion.",
+                 "normal pancreatic contour.", "the pancreas enhances homogeneously."),
+    "aorta": ("the aorta is normal in calibre.", "no aortic aneurysm or calcification.", "normal aorta.",
+              "the aorta is of normal calibre without plaque.", "unremarkable aorta.", "smooth aortic wall of normal calibre."),
+    "stomach": ("the stomach and bowel are unremarkable.", "no bowel obstruction.", "normal bowel loops.",
+                "no free abdominal fluid.", "bowel of normal calibre."),
+    "urinary_bladder": ("the bladder is normal.", "unremarkable urinary bladder.", "smooth bladder wall.",
+                        "the urinary bladder is well filled.", "normal bladder contour."),
+    "vertebrae": ("no suspicious bone lesion.", "bones are unremarkable.", "no fracture.", "normal alignment of the spine.",
+                  "intact skeleton."),
+}  # fmt: skip
+NORMAL_SIDE = {
+    "lung": ("the {side} lung is clear.", "no nodule or consolidation in the {side} lung.",
+             "no {side} pleural effusion, {side} lung clear.", "{side} lung unremarkable.", "the {side} lung is fully aerated."),
+    "kidney": ("the {side} kidney is normal.", "no stone or hydronephrosis on the {side}.", "unremarkable {side} kidney.",
+               "the {side} kidney enhances normally.", "{side} kidney without abnormality."),
+}  # fmt: skip
+SHORT = ("No acute finding.", "No acute abnormality.", "Normal examination.")
+INDICATION = ("Abdominal pain.", "Staging.", "Follow-up.", "Weight loss.", "Fever.", "Dyspnoea.", "Trauma.", "Before surgery.",
+              "Fatigue, raised inflammatory markers.", "Screening.")  # fmt: skip
