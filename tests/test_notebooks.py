@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from medclip_nb.lesson.course import lessons
 from medclip_nb.lesson.execute import injected
@@ -113,6 +115,16 @@ def test_lessons_run_on_real_images_of_medpix(reports, real_data):
     folder = reports.parent / "artifacts" / "lessons" / "05-MedPix-2.0-smoke-seed0"
     figures = {f["name"]: f for f in json.loads((folder / "metrics.json").read_text())["figures"]}
     assert figures["zero-shot modality accuracy"]["low"] > figures["zero-shot modality accuracy"]["chance"]
+
+
+def test_lessons_run_on_a_folder_of_pictures_that_has_texts_and_nothing_else(reports, tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 255, (20, 16), np.uint8)).save(tmp_path / f"{i}.png")
+    rows = [f"{i}.png,finding {i % 4},p{i // 2}" for i in range(40)]
+    (tmp_path / "texts.csv").write_text("\n".join(["image,text,patient_id", *rows]))
+    done = run_cli("run", "01", "05", "10", "11", "--preset", "smoke", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 BAD_FOLDERS = {

@@ -102,8 +102,9 @@ def caption_relevance(
 
 def class_prompts(lesson: Lesson, units: Units) -> dict[str, dict[str, list[str]]]:
     """Zero-shot tasks of the dataset: column -> class -> prompts. CT slices are asked for their region."""
-    regions = sorted(set(units.table["body_part"]) - {""})
-    return lesson.data.prompts or {"body_part": {r: [f"{r.capitalize()} CT"] for r in regions}}
+    if not lesson.data.synthetic:
+        return lesson.data.prompts
+    return {"body_part": {region: [caption(region)] for region in sorted(set(units.table["body_part"]))}}
 
 
 def class_score(
