@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int
 
 from .vocabulary import ORGAN_NAMES
 
@@ -157,3 +157,8 @@ def core(mask: Bool[np.ndarray, "slice row column"], steps: int = 1) -> Bool[np.
         )
         mask = inner
     return mask
+
+
+def voxels(mask: Bool[np.ndarray, "slice row column"]) -> Int[np.ndarray, "voxel 3"]:
+    """Indices (slice, row, column) of the voxels that are set; the flat search is several times as fast as np.argwhere."""
+    return np.stack(np.unravel_index(np.flatnonzero(mask), mask.shape), axis=1)

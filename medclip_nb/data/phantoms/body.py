@@ -33,8 +33,8 @@ def part(body: Body, box: Box) -> Body:
 def fill(body: Body, box: Box, r2, name: str, hu: float | int, *, where=True) -> None:
     """Draws what lies inside a shape (r2 < 1) of a block; an empty name leaves it without label."""
     inside = (r2 < 1) & where
-    body.hu[box][inside] = hu
-    body.labels[box][inside] = ORGANS.get(name, 0)
+    np.copyto(body.hu[box], hu, where=inside)
+    np.copyto(body.labels[box], ORGANS.get(name, 0), where=inside)
 
 
 def mirror(point, side: int) -> tuple:

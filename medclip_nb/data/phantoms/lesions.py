@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from .anatomy import Box, core
+from .anatomy import Box, core, voxels
 from .body import Body
 from .places import place_name
 from .plans import Plan
@@ -85,7 +85,7 @@ def _visible(canvas: Canvas, listed: list[dict]) -> list[dict]:
 
 def pick(allowed: Bool[np.ndarray, "slice row column"], where) -> np.ndarray | None:
     """Allowed voxel nearest to a relative place (zyx in 0..1) in the box of all allowed ones; None where none is."""
-    index = np.argwhere(allowed)
+    index = voxels(allowed)
     if not len(index):
         return None
     low, high = index.min(0), index.max(0)

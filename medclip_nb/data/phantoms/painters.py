@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool
 
-from .anatomy import Box, core, ellipsoid
+from .anatomy import Box, core, ellipsoid, voxels
 from .lesions import Canvas, Drawn, ball, one_ball, paint_spots, pick, radius_of, spillable
 from .organs import aneurysm_shape
 from .places import place_name
@@ -42,7 +42,7 @@ def _in_box(canvas: Canvas, box: Box, inside) -> Bool[np.ndarray, "slice row col
 def _emphysema(canvas: Canvas, plan: Plan) -> Drawn:
     """Holes of very low density, more of them at the top."""
     lung = group_mask(canvas.body.labels, plan.organ)
-    index, mask = np.argwhere(lung & (canvas.body.hu < -650)), np.zeros(lung.shape, bool)
+    index, mask = voxels(lung & (canvas.body.hu < -650)), np.zeros(lung.shape, bool)
     n_holes = int(HOLES[0] + (HOLES[1] - HOLES[0]) * plan.severity)
     spread = (np.arange(n_holes) * 0.6180339887 + plan.spots[0, 0, 0]) % 1  # even, without drawing more
     for share in 1 - spread**1.6:
@@ -55,7 +55,7 @@ def _pericardial(canvas: Canvas, plan: Plan) -> Drawn | None:
     """A rim of fluid around the heart; it counts with the heart in the organ mask."""
     body, heart = canvas.body, group_mask(canvas.body.labels, "heart")
     _, radii, turn = HEART
-    index = np.argwhere(heart)
+    index = voxels(heart)
     if not len(index):
         return None
     middle = [float(c[heart].mean()) for c in (body.space.x, body.space.y, body.space.z)]
@@ -71,7 +71,7 @@ def _pericardial(canvas: Canvas, plan: Plan) -> Drawn | None:
 def _pleural(canvas: Canvas, plan: Plan) -> Drawn | None:
     """Fluid behind and below the lung: all of it under a level that falls upwards."""
     lung, space = group_mask(canvas.body.labels, plan.organ), canvas.body.space
-    index = np.argwhere(lung)
+    index = voxels(lung)
     if not len(index):
         return None
     low, back = space.z[lung].min(), space.y[lung].max()

@@ -78,6 +78,4 @@ def group_mask(organs: Integer[np.ndarray, "slice row column"], group: str) -> B
 
 def labels_mask(organs: Integer[np.ndarray, "slice row column"], names: tuple[str, ...]) -> Bool[np.ndarray, "slice row column"]:
     """Where any of these classes lies."""
-    chosen = np.zeros(256, bool)
-    chosen[[ORGANS[name] for name in names]] = True
-    return chosen[organs]
+    return np.logical_or.reduce([organs == ORGANS[name] for name in names])
