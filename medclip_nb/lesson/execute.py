@@ -107,6 +107,7 @@ def _environment(scratch: Path, *, one_thread: bool) -> dict[str, str]:
     added = {
         "MEDCLIP_NB_HOME": str(config.home()),
         "TQDM_DISABLE": "1",  # a progress bar is no result
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # another one in the shell would leave pages without figures
         "IPYTHONDIR": str(scratch / "ipython"),
         "JUPYTER_RUNTIME_DIR": str(scratch / "jupyter"),
         "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's python3 kernel, not another one of the same name
