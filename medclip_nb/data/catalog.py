@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..config import Preset, shipped
-from .manifest import COLUMNS, ManifestError, check, read_manifest, read_table, split_by_patient
+from .manifest import COLUMNS, ManifestError, all_columns, check, read_manifest, read_table, split_by_patient
 from .preprocessing import Preprocessing, ct_contract, picture_contract
+from .readers import NIFTI
 
 TEXT_COLUMNS = ("report", "text", "caption")
 IGNORED_PREFIX = "x_"  # a column the user wants kept in the file and out of the manifest
@@ -85,7 +86,7 @@ def manifest(path: Path, preset: Preset) -> Dataset:
     """A manifest.csv of the user's own, or the folder that holds one."""
     path = path / "manifest.csv" if path.is_dir() else path
     table = read_manifest(path)
-    volumes = table["image"].str.lower().str.endswith((".nii", ".nii.gz"))
+    volumes = table["image"].str.lower().str.endswith(NIFTI)
     if volumes.any() and not volumes.all():
         row = int(volumes.idxmin()) + 2
         raise ManifestError(f"{path}: row {row}, column 'image': volumes and pictures are mixed; make two manifests")
@@ -112,8 +113,7 @@ def medpix2(path: Path, preset: Preset) -> Dataset:
     cases = json.loads((root / "splitted_dataset" / "uid_list.json").read_text())
     split_of = {uid: ours for theirs, ours in MEDPIX_SPLITS.items() for uid in cases[theirs]}
     kept = [r for r in rows if r["Description"]["Caption"].strip() != MEDPIX_PLACEHOLDER]
-    table = pd.DataFrame([_medpix_row(r, split_of, about["licence"]) for r in kept])
-    table = table.reindex(columns=list(COLUMNS), fill_value="").fillna("")
+    table = all_columns(pd.DataFrame([_medpix_row(r, split_of, about["licence"]) for r in kept]))
     table = check(table, root=root, name=str(root / "Descriptions.json"))
     notes = [f"{len(rows) - len(kept)} of {len(rows)} images dropped: their caption is a placeholder"]
     contract = picture_contract(preset.picture_px, crop_bottom=about["crop_bottom"])
@@ -153,7 +153,7 @@ def _folder_columns(table: pd.DataFrame, *, name: str) -> tuple[pd.DataFrame, li
     if "patient_id" not in table.columns:
         table = table.assign(patient_id=table["study_id"])
         notes = ["no column patient_id: each image counts as its own patient"]
-    return table.reindex(columns=list(COLUMNS), fill_value="").fillna(""), notes
+    return all_columns(table), notes
 
 
 def _medpix_root(path: Path) -> Path | None:

@@ -53,8 +53,7 @@ def read_manifest(path: str | Path, *, check_files: bool = True) -> pd.DataFrame
     missing = [c for c in REQUIRED if c not in table.columns]
     if missing:
         raise ManifestError(f"{path}: column {missing[0]!r} is missing; a manifest needs {', '.join(REQUIRED)}")
-    table = table.reindex(columns=list(COLUMNS), fill_value="").fillna("")
-    return check(table, root=path.parent, name=str(path), check_files=check_files)
+    return check(all_columns(table), root=path.parent, name=str(path), check_files=check_files)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -94,12 +93,17 @@ def check(table: pd.DataFrame, *, root: Path, name: str, check_files: bool = Tru
     return table
 
 
+def all_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the manifest's columns, all of them and in their order; what is missing is empty text."""
+    return table.reindex(columns=list(COLUMNS), fill_value="").fillna("")
+
+
 def save_manifest(table: pd.DataFrame, path: str | Path) -> Path:
     """Writes the table whole or not at all; columns in the order of COLUMNS."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    table.reindex(columns=list(COLUMNS), fill_value="").fillna("").to_csv(part, index=False)
+    all_columns(table).to_csv(part, index=False)
     part.replace(path)
     return path
 

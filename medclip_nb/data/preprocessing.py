@@ -80,7 +80,7 @@ def to_window(array: Float[np.ndarray, "*axes"], low: float, high: float) -> UIn
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def preprocess_files(paths: list[Path], contract: Preprocessing, *, units: str = "intensity", desc: str = "images") -> np.ndarray:
+def preprocess_files(paths: list[Path], contract: Preprocessing, *, units: str = "intensity") -> np.ndarray:
     """All files as one uint8 array `(n, channel, slice, row, column)`, each read once ever: the rest is cache.
 
     Raises ImageError for the first file that cannot be read; none is replaced by zeros.
@@ -93,7 +93,7 @@ def preprocess_files(paths: list[Path], contract: Preprocessing, *, units: str =
         out[i] = cached(paths[i], contract, units=units)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in tqdm(pool.map(fill, range(len(paths))), total=len(paths), desc=desc, leave=False):
+        for _ in tqdm(pool.map(fill, range(len(paths))), total=len(paths), desc="images", leave=False):
             pass
     return out
 

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int, UInt8
 
+from ..config import artifacts_dir
 from .catalog import Dataset
-from .manifest import ManifestError
+from .manifest import ManifestError, digest
 from .preprocessing import preprocess_files, with_size
 from .readers import NIFTI, ImageError, read_mask
 
@@ -77,9 +78,6 @@ def slice_units(dataset: Dataset) -> Units:
 
 def slice_captions_table(dataset: Dataset, n_slices: int) -> pd.DataFrame:
     """One row per slice and caption; read from the masks once, then kept beside the cohort's cache."""
-    from ..config import artifacts_dir
-    from .manifest import digest
-
     masks = hashlib.sha256(digest(dataset.manifest).encode())
     for name in (*dataset.manifest["mask"], *dataset.manifest["lesions"]):
         masks.update((dataset.root / name).read_bytes())
