@@ -197,15 +197,6 @@ def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "a.html"
-    path.write_text("old")
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        site.write_whole(path, "new")
-    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
-
-
 def test_a_figure_is_named_by_its_cell_or_by_the_heading_above():
     new = nbformat.v4
     image = new.new_output("display_data", {"image/png": PNG})

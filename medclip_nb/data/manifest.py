@@ -4,11 +4,12 @@ Every later room starts from this table, so what it lets through is trusted ever
 """
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from ..files import whole
 
 SPLITS = ("train", "val", "test")
 REQUIRED = ("study_id", "patient_id", "image", "report")
@@ -101,10 +102,8 @@ def all_columns(table: pd.DataFrame) -> pd.DataFrame:
 def save_manifest(table: pd.DataFrame, path: str | Path) -> Path:
     """Writes the table whole or not at all; columns in the order of COLUMNS."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    all_columns(table).to_csv(part, index=False)
-    part.replace(path)
+    with whole(path) as part:
+        all_columns(table).to_csv(part, index=False)
     return path
 
 

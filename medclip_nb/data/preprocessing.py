@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ..config import CT_WINDOWS_HU, PERCENTILES, artifacts_dir
+from ..files import whole
 from .readers import Image, ImageError, read_image, reorient
 
 CODE_VERSION = 1  # raise when the same contract would give other pixels: old cache files are then never read
@@ -110,11 +111,8 @@ def cached(path: Path, contract: Preprocessing, *, units: str) -> UInt8[np.ndarr
         result = preprocess(read_image(path, units=units), contract)
     except ImageError as error:
         raise error if str(path) in str(error) else ImageError(f"{path}: {error}") from error
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{os.getpid()}-{id(result)}.part")
-    with part.open("wb") as handle:
+    with whole(file) as part, part.open("wb") as handle:
         np.save(handle, result)
-    part.replace(file)
     return result
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float64, Shaped
 
 NIFTI = (".nii", ".nii.gz")
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -17,12 +17,15 @@ class Image:
     `orientation` says where (column, row, slice) indices grow to, in nibabel's letters: "LPS" is column to the
     patient's left, row to posterior, slice to superior: the radiological view. Empty where the file does not say.
     `spacing_mm` is (slice, row, column), None where the file does not say. `units` is "HU" or "intensity".
+    `affine` takes (column, row, slice) indices to mm towards right, anterior, superior (nibabel's convention); None
+    where the file does not say.
     """
 
     array: Float[np.ndarray, "slice row column"]
     spacing_mm: tuple[float, float, float] | None
     orientation: str
     units: str
+    affine: Float64[np.ndarray, "4 4"] | None = None
 
 
 class ImageError(ValueError):
@@ -67,7 +70,8 @@ def reorient(image: Image, orientation: str) -> Image:
     turn = nib.orientations.ornt_transform(now, wanted)
     array = nib.orientations.apply_orientation(image.array.transpose(2, 1, 0), turn).transpose(2, 1, 0)
     spacing = np.array(image.spacing_mm[::-1])[np.argsort(turn[:, 0])][::-1]
-    return Image(np.ascontiguousarray(array), tuple(map(float, spacing)), orientation, image.units)
+    affine = image.affine @ nib.orientations.inv_ornt_aff(turn, image.array.shape[::-1])
+    return Image(np.ascontiguousarray(array), tuple(map(float, spacing)), orientation, image.units, affine)
 
 
 def _read_nifti(path: Path, units: str) -> Image:
@@ -85,7 +89,9 @@ def _read_nifti(path: Path, units: str) -> Image:
     if not np.isfinite(array).all():
         raise ImageError(f"{path}: holds {int((~np.isfinite(array)).sum())} voxels that are NaN or infinite")
     spacing = tuple(float(s) for s in file.header.get_zooms()[:3][::-1])
-    return Image(array.transpose(2, 1, 0), spacing, "".join(nib.aff2axcodes(file.affine)), units)
+    return Image(
+        array.transpose(2, 1, 0), spacing, "".join(nib.aff2axcodes(file.affine)), units, np.asarray(file.affine, np.float64)
+    )
 
 
 def _read_picture(path: Path) -> Image:

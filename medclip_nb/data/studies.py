@@ -6,7 +6,6 @@ so that volumes need no other code.
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pandas as pd
 from jaxtyping import Int, UInt8
 
 from ..config import artifacts_dir
+from ..files import whole
 from .catalog import Dataset
 from .manifest import ManifestError, digest
 from .preprocessing import preprocess_files, with_size
@@ -83,10 +83,9 @@ def slice_captions_table(dataset: Dataset, n_slices: int) -> pd.DataFrame:
         masks.update((dataset.root / name).read_bytes())
     file = artifacts_dir() / "cache" / f"captions-{masks.hexdigest()[:16]}-{n_slices}.parquet"
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}.part")
-        _read_captions(dataset, n_slices).to_parquet(part)
-        part.replace(file)
+        captions = _read_captions(dataset, n_slices)
+        with whole(file) as part:
+            captions.to_parquet(part)
     return pd.read_parquet(file)
 
 

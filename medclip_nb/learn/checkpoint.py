@@ -1,14 +1,13 @@
 """The model folder: model.safetensors, config.json, preprocessing.json, MODEL_CARD.md. No pickle anywhere."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..data.preprocessing import Preprocessing
+from ..files import whole
 from ..model.dual_encoder import DualEncoder, ModelConfig
 
 HARMLESS_KEYS = ("embeddings.position_ids",)  # come and go with library versions and hold nothing learnt
@@ -17,14 +16,12 @@ HARMLESS_KEYS = ("embeddings.position_ids",)  # come and go with library version
 def save_model(model: DualEncoder, folder: str | Path, *, contract: Preprocessing, card: str) -> Path:
     """Writes the model folder whole or not at all; one that is there is replaced."""
     folder = Path(folder)
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
-    save_file({k: v.detach().contiguous().cpu() for k, v in model.state_dict().items()}, part / "model.safetensors")
-    (part / "config.json").write_text(json.dumps(model.to_dict(), indent=1))
-    contract.save(part / "preprocessing.json")
-    (part / "MODEL_CARD.md").write_text(card)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    with whole(folder) as part:
+        part.mkdir()
+        save_file({k: v.detach().contiguous().cpu() for k, v in model.state_dict().items()}, part / "model.safetensors")
+        (part / "config.json").write_text(json.dumps(model.to_dict(), indent=1))
+        contract.save(part / "preprocessing.json")
+        (part / "MODEL_CARD.md").write_text(card)
     return folder
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import nbformat
 
 from .. import config
+from ..files import write_text
 from .execute import PARAMETERS, Runner, execute, literals, tagged
 from .progress import Progress
-from .site import Outcome, data_uri, heading, write_index, write_report, write_whole
+from .site import Outcome, data_uri, heading, write_index, write_report
 from .tidy import committed
 
 
@@ -183,4 +184,4 @@ def render_committed(number: str):
         raise ValueError(f"{lesson.path.name}: left as it was, because it failed in {outcome.error}")
     executed = nbformat.read(config.reports_dir() / lesson.path.name, as_version=4)
     clean = committed(nbformat.read(lesson.path, as_version=4), executed)
-    write_whole(lesson.path, nbformat.writes(clean) + "\n")
+    write_text(lesson.path, nbformat.writes(clean) + "\n")

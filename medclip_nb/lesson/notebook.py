@@ -15,6 +15,7 @@ import pandas as pd
 from ..config import PRESETS, Preset, choose, run_dir
 from ..data.catalog import Dataset, load
 from ..data.manifest import digest
+from ..files import write_text
 from ..measure.statistics import Score
 from ..show.plots import set_style
 
@@ -122,9 +123,7 @@ def finish(lesson: Lesson, *, title: str, question: str, scores: list[Score], ke
         "figures": [s.to_dict() | {"key": s is key} for s in scores],
         "thumbnail": "thumbnail.png" if thumbnail is not None else None,
     }
-    part = lesson.folder / "metrics.json.part"
-    part.write_text(json.dumps(about, indent=1, allow_nan=False))
-    part.replace(lesson.folder / "metrics.json")
+    write_text(lesson.folder / "metrics.json", json.dumps(about, indent=1, allow_nan=False))
     print(f"{len(scores)} figures written to lessons/{lesson.folder.name}/metrics.json")
 
 

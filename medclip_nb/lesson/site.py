@@ -4,13 +4,14 @@ import base64
 import html
 import json
 import math
-import os
 import re
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 
 import nbformat
+
+from ..files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -40,17 +41,6 @@ class Outcome:
         return next((f for f in figures if f.get("key")), figures[0] if figures else None)
 
 
-def write_whole(path: Path, text: str):
-    """Writes beside the file and renames, so that an interrupt leaves the old file or the new one."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def heading(notebook: nbformat.NotebookNode) -> tuple[str, str]:
     """Title (without the number) and question from the first cell; empty where they are missing."""
     first = notebook.cells[0].source if notebook.cells and notebook.cells[0].cell_type == "markdown" else ""
@@ -66,8 +56,8 @@ def _plain(markdown: str) -> str:
 def write_report(notebook: nbformat.NotebookNode, outcome: Outcome, folder: Path):
     """Writes the executed notebook and its page into `folder`."""
     notebook.metadata.setdefault("medclip_nb", {})["outcome"] = asdict(outcome)
-    write_whole(folder / f"{outcome.name}.ipynb", nbformat.writes(notebook) + "\n")
-    write_whole(folder / f"{outcome.name}.html", page(notebook, outcome))
+    write_text(folder / f"{outcome.name}.ipynb", nbformat.writes(notebook) + "\n")
+    write_text(folder / f"{outcome.name}.html", page(notebook, outcome))
 
 
 def page(notebook: nbformat.NotebookNode, outcome: Outcome) -> str:
@@ -92,7 +82,7 @@ def write_index(folder: Path) -> Path:
     """Rebuilds `index.html` from every executed lesson in the folder."""
     lessons = read_outcomes(folder)
     text = _environment().get_template("index.html").render(lessons=lessons, style=style(), **_run_facts(lessons))
-    write_whole(folder / "index.html", text)
+    write_text(folder / "index.html", text)
     return folder / "index.html"
 
 

@@ -1,7 +1,6 @@
 """The frozen text tower: MiniLM sentence embeddings. Each text is embedded once ever; the rest is cache."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..config import artifacts_dir
+from ..files import whole
 from .encoders import check_weights
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -80,9 +80,5 @@ def _read_cache() -> dict[str, np.ndarray]:
 
 
 def _write_cache(known: dict[str, np.ndarray]) -> None:
-    file = _cache_file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{os.getpid()}.part")
-    with part.open("wb") as handle:
+    with whole(_cache_file()) as part, part.open("wb") as handle:
         np.savez(handle, keys=np.array(list(known)), vectors=np.stack(list(known.values())))
-    part.replace(file)

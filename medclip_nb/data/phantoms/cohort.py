@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ... import config
+from ...files import write_text
 from ..manifest import save_manifest
 from .anatomy import spacing_mm
 from .reports import write_report
@@ -103,12 +104,9 @@ def write_cohort(
 def _claim(root: Path, settings: dict) -> None:
     """A folder holds studies of one size, seed and generator: another cohort in it would be mixed up with them."""
     file = root / "settings.json"
-    root.mkdir(parents=True, exist_ok=True)
     if file.exists() and json.loads(file.read_text(encoding="utf-8")) != settings:
         raise ValueError(f"{file}: the folder holds a cohort of other settings than {settings}; choose an empty folder")
-    part = file.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(settings), encoding="utf-8")
-    part.replace(file)
+    write_text(file, json.dumps(settings))
 
 
 def _rows(root: Path, visits: list[Visit], size, workers: int | None) -> Iterator[dict]:

@@ -1,0 +1,33 @@
+"""Writing files so that nobody ever reads half of one."""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A path beside `path` to write a file or a folder to; it takes `path`'s place when the block ends well.
+
+    Whatever goes wrong in between, an interrupt or a second process included, `path` holds the old content or the new.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part-{path.name}")
+    try:
+        yield part
+        if part.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        part.replace(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Writes a text file whole or not at all."""
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return Path(path)

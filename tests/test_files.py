@@ -1,0 +1,34 @@
+"""Files are old or new, never half."""
+
+import os
+
+import pytest
+
+from medclip_nb.files import whole, write_text
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = write_text(tmp_path / "a.html", "old")
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_text(path, "new")
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_an_error_in_the_block_leaves_nothing_behind(tmp_path):
+    def half():
+        with whole(tmp_path / "new" / "a.txt") as part:
+            part.write_text("half")
+            raise OSError("disk full")
+
+    pytest.raises(OSError, half)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
+    for text in ("old", "new"):
+        with whole(tmp_path / "model") as part:
+            part.mkdir()
+            (part / text).write_text(text)
+    assert [p.name for p in (tmp_path / "model").iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
