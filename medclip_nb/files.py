@@ -1,5 +1,6 @@
-"""Writing files so that nobody ever reads half of one."""
+"""Files: written so that nobody ever reads half of one, and hashed by content."""
 
+import hashlib
 import os
 import shutil
 import threading
@@ -31,3 +32,14 @@ def write_text(path: str | Path, text: str) -> Path:
     with whole(path) as part:
         part.write_text(text, encoding="utf-8")
     return Path(path)
+
+
+def sha256(path: str | Path) -> str:
+    """Hash of a file's content, or of a folder's: of the names and hashes of all files in it, in order of name."""
+    path = Path(path)
+    if path.is_dir():
+        inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        lines = "".join(f"{p.relative_to(path).as_posix()} {sha256(p)}\n" for p in inside)
+        return hashlib.sha256(lines.encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,11 @@
 """Files are old or new, never half."""
 
+import hashlib
 import os
 
 import pytest
 
-from medclip_nb.files import whole, write_text
+from medclip_nb.files import sha256, whole, write_text
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -32,3 +33,11 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
             (part / text).write_text(text)
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folders_hash_knows_names_and_contents(tmp_path):
+    for name, text in {"a/1": "x", "b/1": "x", "c/2": "x", "d/1": "y"}.items():
+        write_text(tmp_path / name, text)
+    a, b, c, d = (sha256(tmp_path / name) for name in "abcd")
+    assert a == b != c != d != a
+    assert sha256(tmp_path / "a/1") == hashlib.sha256(b"x").hexdigest()
