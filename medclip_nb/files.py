@@ -4,9 +4,13 @@ import hashlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+SETTLED_S = 2.0  # a file this old does not change without its time of change changing
+_HASHES: dict[tuple, str] = {}
 
 
 @contextmanager
@@ -35,11 +39,21 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 def sha256(path: str | Path) -> str:
-    """Hash of a file's content, or of a folder's: of the names and hashes of all files in it, in order of name."""
+    """Hash of a file's content, or of a folder's: of the names and hashes of all files in it, in order of name.
+
+    A file that has kept its size and its time of change since it was last hashed in this process is not read again.
+    """
     path = Path(path)
     if path.is_dir():
         inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
         lines = "".join(f"{p.relative_to(path).as_posix()} {sha256(p)}\n" for p in inside)
         return hashlib.sha256(lines.encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    about = path.stat()
+    key = (str(path), about.st_ino, about.st_size, about.st_mtime_ns)
+    if key not in _HASHES:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if time.time() - about.st_mtime < SETTLED_S:  # it may change again within the clock's tick
+            return found
+        _HASHES[key] = found
+    return _HASHES[key]

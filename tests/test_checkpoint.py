@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,6 +15,7 @@ from medclip_nb.learn.checkpoint import from_pretrained, save_model
 from medclip_nb.model.dual_encoder import build_model
 
 CONTRACT = picture_contract(32, crop_bottom=0.06)
+SEEN = np.arange(16.0).reshape(1, 1, 4, 4)
 
 
 @pytest.fixture
@@ -25,15 +27,16 @@ def model():
 
 @pytest.fixture
 def folder(tmp_path, model):
-    return save_model(model, tmp_path / "model", contract=CONTRACT, card="# A card")
+    return save_model(model, tmp_path / "model", contract=CONTRACT, seen=SEEN, card="# A card")
 
 
 def test_a_model_that_comes_back_gives_identical_embeddings(model, folder):
-    again, contract = from_pretrained(folder)
+    again, contract, seen = from_pretrained(folder)
     images, features = torch.from_numpy(toy_units(5, splits=("train",)).images), toy_features(5)
     assert torch.equal(again.encode_images(images), model.encode_images(images))
     assert torch.equal(again(images, features), model(images, features))
     assert contract == CONTRACT
+    assert np.array_equal(seen, SEEN)
     assert not again.training
 
 
@@ -52,7 +55,7 @@ def test_a_missing_file_is_named(folder, name):
 
 def test_weights_of_another_model_are_named(folder, tmp_path):
     other = build_model(RECIPES["clip"], image_tower="slice_cnn", channels=3, seed=0)
-    foreign = save_model(other, tmp_path / "other", contract=CONTRACT, card="")
+    foreign = save_model(other, tmp_path / "other", contract=CONTRACT, seen=SEEN, card="")
     (foreign / "model.safetensors").replace(folder / "model.safetensors")
     with pytest.raises(ValueError, match="model.safetensors does not fit config.json: .*tower.stem.0.weight"):
         from_pretrained(folder)
@@ -95,5 +98,5 @@ def test_saving_that_fails_leaves_the_old_weights(folder, model, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "save_file", save)
     with pytest.raises(OSError, match="disk full"):
-        save_model(model, folder, contract=CONTRACT, card="")
+        save_model(model, folder, contract=CONTRACT, seen=SEEN, card="")
     assert (folder / "model.safetensors").read_bytes() == before

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,16 @@ def test_a_folders_hash_knows_names_and_contents(tmp_path):
     a, b, c, d = (sha256(tmp_path / name) for name in "abcd")
     assert a == b != c != d != a
     assert sha256(tmp_path / "a/1") == hashlib.sha256(b"x").hexdigest()
+
+
+def test_a_hash_is_remembered_only_while_the_file_is_the_same(tmp_path, monkeypatch):
+    path = write_text(tmp_path / "a", "old")
+    os.utime(path, (1, 1))
+    first = sha256(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", None)
+        assert sha256(path) == first
+    path.write_text("new")
+    assert sha256(path) != first
+    path.write_text("yet")
+    assert sha256(path) == hashlib.sha256(b"yet").hexdigest()

@@ -221,7 +221,7 @@ def test_a_model_under_another_contract_is_refused(lesson, trained):
     from medclip_nb.learn.checkpoint import save_model
     from medclip_nb.lesson.steps import trained_slices
 
-    save_model(trained.model, lesson.sibling("05") / "model", contract=picture_contract(8), card="")
+    save_model(trained.model, lesson.sibling("05") / "model", contract=picture_contract(8), seen=np.zeros((1, 1, 8, 8)), card="")
     with pytest.raises(ValueError, match="another preprocessing contract; run lesson 05 again"):
         trained_slices(lesson)
 

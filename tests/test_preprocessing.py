@@ -1,8 +1,7 @@
 """The preprocessing contract and its cache."""
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
-from threading import Barrier
+import json
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from medclip_nb.data.preprocessing import (
     picture_contract,
     preprocess,
     preprocess_files,
+    to_geometry,
     to_window,
     with_size,
 )
@@ -24,9 +24,11 @@ from medclip_nb.data.readers import Image, ImageError, read_image
 
 OTHER = {
     "size": (2, 4, 4),
+    "spacing_mm": (2.0, 1.0, 1.0),
     "orientation": "RAS",
     "windows_hu": ((0.0, 1.0),),
     "percentiles": (1.0, 99.0),
+    "pad_hu": -1000.0,
     "crop_bottom": 0.1,
 }
 
@@ -65,7 +67,7 @@ def test_orientation_in_the_file_does_not_change_what_the_network_sees(tmp_path,
 
 
 def test_shrinking_averages_areas():
-    volume = Image(np.arange(64, dtype=np.float32).reshape(4, 4, 4), (1.0, 1.0, 1.0), "LPS", "HU")
+    volume = placed(np.arange(64).reshape(4, 4, 4), (1.0, 1.0, 1.0))
     seen = preprocess(volume, Preprocessing((2, 2, 2), windows_hu=((0.0, 255.0),)))[0]
     for z, y, x in np.ndindex(2, 2, 2):
         block = volume.array[2 * z : 2 * z + 2, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
@@ -122,60 +124,77 @@ def test_the_digest_changes_with_the_version_of_the_code(monkeypatch):
 
 
 @pytest.mark.parametrize("contract", [ct_contract((4, 8, 8)), picture_contract(32, crop_bottom=0.06), Preprocessing(**OTHER)])
-def test_a_saved_contract_is_the_same_contract(tmp_path, contract):
-    contract.save(tmp_path / "c.json")
-    again = Preprocessing.load(tmp_path / "c.json")
+def test_a_contract_survives_json(contract):
+    again = Preprocessing.from_dict(json.loads(json.dumps(asdict(contract))))
     assert again == contract
     assert again.digest() == contract.digest()
 
 
-def test_only_the_size_changes_with_the_size():
-    contract = picture_contract(64, crop_bottom=0.06)
-    assert with_size(contract, (1, 8, 8)) == replace(contract, size=(1, 8, 8))
+def test_another_size_keeps_the_field_of_view():
+    contract = ct_contract((4, 8, 8), field_mm=(40.0, 16.0, 16.0))
+    assert contract.spacing_mm == (10.0, 2.0, 2.0)
+    assert with_size(contract, (8, 16, 4)) == ct_contract((8, 16, 4), field_mm=(40.0, 16.0, 16.0))
+    assert with_size(picture_contract(64), (1, 8, 8)) == picture_contract(8)
+
+
+def placed(array, spacing: tuple, units: str = "HU") -> Image:
+    """An LPS image of any spacing (slice, row, column), its first voxel at the origin."""
+    affine = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])
+    return Image(np.asarray(array, np.float32), spacing, "LPS", units, affine)
+
+
+def test_a_ball_has_the_size_in_mm_that_it_has():
+    """A ball of radius 12 mm covers as many mm3 at any spacing of the file."""
+    for spacing in ((3.0, 0.75, 0.75), (1.0, 2.0, 2.0), (2.0, 1.5, 1.5)):
+        shape = [round(60 / s) for s in spacing]
+        centre = [(np.arange(n) - (n - 1) / 2) * s for n, s in zip(shape, spacing, strict=True)]
+        r2 = sum(a**2 for a in np.meshgrid(*centre, indexing="ij"))
+        contract = Preprocessing((24, 24, 24), spacing_mm=(2.0, 2.0, 2.0), windows_hu=((-1000.0, 0.0),))
+        seen = preprocess(placed(np.where(r2 < 144, 0.0, -1000.0), spacing), contract)
+        assert (seen / 255).sum() * 8 == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.08)
+
+
+def test_what_lies_outside_the_image_is_air_and_the_middle_stays():
+    seen = preprocess(placed(np.zeros((2, 4, 4)), (1.0, 1.0, 1.0)), ct_contract((4, 8, 8), field_mm=(4.0, 8.0, 8.0)))[1]
+    assert (seen > 0).sum() == 2 * 4 * 4
+    assert seen[1:3, 2:6, 2:6].min() > 0
+
+
+def test_a_mask_keeps_its_labels_and_its_place():
+    labels = np.zeros((6, 30, 30))
+    labels[:, :12], labels[:, 12:, 20:] = 7, 3
+    contract = ct_contract((6, 10, 10), field_mm=(6.0, 30.0, 30.0))
+    seen = to_geometry(placed(labels, (1.0, 1.0, 1.0), "intensity"), contract, labels=True)
+    assert set(np.unique(seen)) == {0, 3, 7}
+    assert seen[0, 0, 0] == 7
+    assert seen[0, 9, 9] == 3
+
+
+@pytest.mark.parametrize(("shift", "says"), [(1024, "never turned into HU"), (-1024, "rescaled a second time")])
+def test_values_that_are_not_hu_are_refused(tmp_path, shift, says):
+    volume = np.full((4, 12, 12), -1000, np.float32)
+    volume[:, 3:9, 3:9] = np.random.default_rng(0).normal(40, 20, (4, 6, 6))
+    path = write_nifti(tmp_path / "v.nii", volume + shift, "LPS")
+    with pytest.raises(ImageError, match=rf"v\.nii: holds .*{says}"):
+        cached(path, ct_contract((4, 12, 12)))
+
+
+def test_a_contract_in_mm_refuses_an_image_without_spacing():
+    with pytest.raises(ImageError, match="the file states none"):
+        preprocess(grey(np.eye(8)), Preprocessing((1, 8, 8), spacing_mm=(1.0, 1.0, 1.0)))
 
 
 def test_a_cached_file_is_not_read_again(picture, monkeypatch):
-    first = cached(picture, picture_contract(16), units="intensity")
+    first = cached(picture, picture_contract(16))
     monkeypatch.setattr(preprocessing, "read_image", None)
-    assert np.array_equal(cached(picture, picture_contract(16), units="intensity"), first)
+    assert np.array_equal(cached(picture, picture_contract(16)), first)
 
 
 def test_a_changed_file_or_contract_never_gets_a_stale_result(picture):
-    first = cached(picture, picture_contract(16), units="intensity")
-    assert cached(picture, picture_contract(16, crop_bottom=0.5), units="intensity").tolist() != first.tolist()
+    first = cached(picture, picture_contract(16))
+    assert cached(picture, picture_contract(16, crop_bottom=0.5)).tolist() != first.tolist()
     write_picture(picture, np.eye(20, 16, dtype=np.uint8) * 200)
-    assert np.array_equal(
-        cached(picture, picture_contract(16), units="intensity"), preprocess(read_image(picture), picture_contract(16))
-    )
-
-
-def test_a_write_that_fails_leaves_no_half_file(picture, tmp_path, monkeypatch):
-    def save(handle, _):
-        handle.write(b"half")
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "save", save)
-        with pytest.raises(OSError, match="disk full"):
-            cached(picture, picture_contract(16), units="intensity")
-    assert list(tmp_path.rglob("*.npy")) == []
-    assert cached(picture, picture_contract(16), units="intensity").shape == (1, 1, 16, 16)
-
-
-def test_two_threads_may_write_one_entry_at_the_same_time(picture, tmp_path, monkeypatch):
-    both, save = Barrier(2, timeout=30), np.save
-
-    def save_together(handle, array):
-        both.wait()
-        save(handle, array)
-        both.wait()
-
-    monkeypatch.setattr(np, "save", save_together)
-    with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(lambda _: cached(picture, picture_contract(16), units="intensity"), range(2))
-    (file,) = (f for f in (tmp_path / "home").rglob("*") if f.is_file())
-    assert np.array_equal(one, two)
-    assert np.array_equal(one, np.load(file))
+    assert np.array_equal(cached(picture, picture_contract(16)), preprocess(read_image(picture), picture_contract(16)))
 
 
 def test_files_come_back_in_their_order(tmp_path):
@@ -197,4 +216,4 @@ def test_one_unreadable_image_stops_all_and_is_named(picture, tmp_path, content)
 
 def test_an_image_in_the_wrong_unit_is_named(picture):
     with pytest.raises(ImageError, match=f"{picture}: the contract has HU windows"):
-        cached(picture, ct_contract((1, 8, 8)), units="HU")
+        cached(picture, ct_contract((1, 8, 8)))

@@ -94,6 +94,16 @@ def test_a_patient_in_two_splits_is_refused():
         run(units=units)
 
 
+def test_a_reason_in_words_lets_patients_overlap_and_is_kept():
+    units, features = toy_units(16), toy_features(16)
+    units.table.loc[20, "patient_id"] = "train3"
+    model, how = build_model(RECIPES["clip"], image_tower="slice_cnn", channels=1, seed=0), Plan(1, 8, 1e-3, "no", 0)
+    train = lambda why: pretrain(model, units, features, recipe=RECIPES["clip"], plan=how, overlap_because=why)  # noqa: E731
+    assert train("to show what leakage does").attrs["overlap_because"] == "to show what leakage does"
+    with pytest.raises(ValueError, match="in at least 3 words"):
+        train("yes")
+
+
 @pytest.mark.parametrize(("splits", "words"), [(("train",), "train has 16 and val 0"), (("val",), "train has 0 and val 16")])
 def test_an_empty_split_is_refused(splits, words):
     with pytest.raises(ValueError, match=f"{words} units; each needs at least 2"):

@@ -63,14 +63,14 @@ def load_units(dataset: Dataset) -> Units:
 
 def picture_units(dataset: Dataset) -> Units:
     """One unit per row: a 2D image and its report."""
-    pictures = read_images(dataset, units="intensity")
+    pictures = read_images(dataset)
     table = dataset.manifest.assign(image=np.arange(len(pictures)), text=dataset.manifest["report"], finding="")
     return _with_text_ids(pictures, table)
 
 
 def slice_units(dataset: Dataset) -> Units:
     """Slices of CT volumes with captions made from the masks; one unit per slice and finding shown."""
-    volumes = read_images(dataset, units="HU")
+    volumes = read_images(dataset)
     n_studies, channels, n_slices, *side = volumes.shape
     slices = np.ascontiguousarray(volumes.swapaxes(1, 2)).reshape(n_studies * n_slices, channels, 1, *side)
     return _with_text_ids(slices, slice_captions_table(dataset, n_slices))
@@ -98,11 +98,11 @@ def draw_epoch(units: Units, rows: Int[np.ndarray, " unit"], rng: np.random.Gene
     return rng.permutation(np.concatenate([rows[shows], rng.choice(normal, min(n_normal, len(normal)), replace=False)]))
 
 
-def read_images(dataset: Dataset, *, units: str) -> UInt8[np.ndarray, "n channel slice row column"]:
+def read_images(dataset: Dataset) -> UInt8[np.ndarray, "n channel slice row column"]:
     """All images of the manifest under the dataset's contract. Raises ManifestError naming the row of a bad one."""
     paths = [dataset.root / name for name in dataset.manifest["image"]]
     try:
-        return preprocess_files(paths, dataset.contract, units=units)
+        return preprocess_files(paths, dataset.contract)
     except ImageError as error:
         rows = dict(zip(map(str, paths), dataset.manifest.index + 2, strict=True))
         row = next((row for path, row in rows.items() if str(error).startswith(f"{path}:")), "?")
@@ -114,9 +114,8 @@ def thumbnails(dataset: Dataset, rows: list[int], *, side_px: int = 128) -> UInt
     """The middle slice or the picture of some rows, square, for looking at."""
     table = dataset.manifest.iloc[rows]
     paths = [dataset.root / name for name in table["image"]]
-    units = "HU" if dataset.contract.windows_hu else "intensity"
     n_slices = dataset.contract.size[0]
-    images = preprocess_files(paths, with_size(dataset.contract, (n_slices, side_px, side_px)), units=units)
+    images = preprocess_files(paths, with_size(dataset.contract, (n_slices, side_px, side_px)))
     return images[:, :, n_slices // 2 : n_slices // 2 + 1]
 
 

@@ -18,6 +18,7 @@ from ..model.dual_encoder import DualEncoder
 from .losses import floor_level, no_learning_level, recipe_loss
 
 SHIFT_PX = 2  # a training batch is moved by up to so many pixels
+FEWEST_WORDS = 3  # of a reason to train although patients cross splits
 NORM_LIKE = 1  # parameters with at most so many axes (norms, biases, scale) are not decayed
 
 
@@ -68,17 +69,24 @@ def best_precision(pretrained_tower: bool) -> str:
 
 
 def pretrain(
-    model: DualEncoder, units: Units, features: Float[Tensor, "text dim"], *, recipe: Recipe, plan: Plan
+    model: DualEncoder,
+    units: Units,
+    features: Float[Tensor, "text dim"],
+    *,
+    recipe: Recipe,
+    plan: Plan,
+    overlap_because: str = "",
 ) -> pd.DataFrame:
     """Trains `model` in place on the units of split "train"; gives one row per epoch.
 
     Columns: epoch, train_loss, val_loss, no_learning (the loss of a model that sees nothing), floor, scale, seconds.
+    A patient in two splits is refused unless `overlap_because` says why in words; the words stay in the history's attrs.
     Raises ValueError if a patient is in two splits or a split is empty, FloatingPointError if the loss is not finite.
     """
     from accelerate import Accelerator
     from tqdm.auto import tqdm
 
-    train_rows, val_rows = _checked_rows(units)
+    train_rows, val_rows = _checked_rows(units, overlap_because)
     rng, accelerator = np.random.default_rng(plan.seed), Accelerator(mixed_precision=plan.precision)
     model.centre_texts(features[np.unique(units.table["text_id"].to_numpy()[train_rows])])
     val_rows = np.random.default_rng(0).permutation(val_rows)  # the same batches for every seed
@@ -96,7 +104,9 @@ def pretrain(
             row = {"epoch": epoch, "train_loss": train_loss, **validate(parts[0], val_batches, recipe)}
             history.append(row | {"scale": model.logit_scale.item(), "seconds": time.perf_counter() - start})
     model.eval()
-    return pd.DataFrame(history)
+    history = pd.DataFrame(history)
+    history.attrs["overlap_because"] = overlap_because
+    return history
 
 
 def _train_epoch(accelerator, parts: tuple, loader: DataLoader, *, recipe: Recipe, rng: np.random.Generator, bar) -> float:
@@ -133,10 +143,13 @@ def validate(net: DualEncoder, batches: list[dict[str, Tensor]], recipe: Recipe)
     return dict(zip(("val_loss", "no_learning", "floor"), sums / n_units, strict=True))
 
 
-def _checked_rows(units: Units) -> tuple[np.ndarray, np.ndarray]:
+def _checked_rows(units: Units, overlap_because: str) -> tuple[np.ndarray, np.ndarray]:
     shared = patients_across_splits(units.table)
-    if shared:
-        raise ValueError(f"{len(shared)} patients are in more than one split (first: {shared[0]}); split by patient")
+    if shared and len(overlap_because.split()) < FEWEST_WORDS:
+        raise ValueError(
+            f"{len(shared)} patients are in more than one split (first: {shared[0]}); split by patient, or say in "
+            f"overlap_because, in at least {FEWEST_WORDS} words, why a score on patients seen in training is wanted"
+        )
     rows = units.rows("train"), units.rows("val")
     if min(map(len, rows)) < 2:
         raise ValueError(f"train has {len(rows[0])} and val {len(rows[1])} units; each needs at least 2")

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..config import PRETRAINED_TOWER, RECIPES, SLICE_TOWER, Recipe
 from ..data.phantoms import caption
+from ..data.selfcheck import check_first_batch, small_map
 from ..data.studies import Units, load_units
 from ..learn.checkpoint import from_pretrained, save_model
 from ..learn.pretrain import plan, pretrain
@@ -47,11 +48,12 @@ def train(lesson: Lesson, model: DualEncoder, units: Units, recipe: Recipe) -> p
     return pretrain(model, units, embed_texts(units.texts), recipe=recipe, plan=how)
 
 
-def hand_over(lesson: Lesson, folder: Path, *, model: DualEncoder, history: pd.DataFrame, recipe: Recipe) -> Path:
+def hand_over(lesson: Lesson, folder: Path, *, model: DualEncoder, units: Units, history: pd.DataFrame, recipe: Recipe) -> Path:
     """Saves what later lessons need: the model folder and the history."""
     folder.mkdir(parents=True, exist_ok=True)
     history.to_csv(folder / "history.csv", index=False)
-    return save_model(model, folder / "model", contract=lesson.data.contract, card=model_card(lesson, history, recipe))
+    seen, card = small_map(units.images[train_images(units)]), model_card(lesson, history, recipe)
+    return save_model(model, folder / "model", contract=lesson.data.contract, seen=seen, card=card)
 
 
 def trained_slices(lesson: Lesson) -> Trained:
@@ -61,13 +63,20 @@ def trained_slices(lesson: Lesson) -> Trained:
     def build(lesson: Lesson, folder: Path) -> None:
         recipe = RECIPES["clip"]
         model = fresh_model(lesson, units, recipe)
-        hand_over(lesson, folder, model=model, history=train(lesson, model, units, recipe), recipe=recipe)
+        hand_over(lesson, folder, model=model, units=units, history=train(lesson, model, units, recipe), recipe=recipe)
 
     folder = require(lesson, "05", build)
-    model, contract = from_pretrained(folder / "model")
+    model, contract, seen = from_pretrained(folder / "model")
     if contract != lesson.data.contract:
         raise ValueError(f"{folder}: the model was trained under another preprocessing contract; run lesson 05 again")
+    check_first_batch(units.images[train_images(units)], seen)
     return Trained(model, units)
+
+
+def train_images(units: Units, at_most: int = 2000) -> Int[np.ndarray, " image"]:
+    """Numbers of at most so many images of the training split, evenly spread."""
+    images = np.unique(units.table["image"].to_numpy()[units.rows("train")])
+    return images[:: max(1, len(images) // at_most)]
 
 
 def sample_rows(rows: Int[np.ndarray, " unit"], at_most: int, *, seed: int) -> Int[np.ndarray, " chosen"]:
@@ -80,11 +89,13 @@ def model_card(lesson: Lesson, history: pd.DataFrame, recipe: Recipe) -> str:
     """MODEL_CARD.md: what was trained on what, and what it must not be used for."""
     data, last = lesson.data, history.iloc[-1]
     kind = "synthetic images" if data.synthetic else "images"
+    overlap = history.attrs.get("overlap_because", "")
+    leak = f"Patients are in more than one split, on purpose: {overlap}. Its scores are inflated.\n" if overlap else ""
     return f"""# Dual encoder, recipe {recipe.name}
 
 Trained on {kind} of `{data.name}` ({len(data.manifest)} rows), preset {lesson.preset.name}, seed {lesson.seed}.
 Validation loss {last["val_loss"]:.3f} nats; a model that sees nothing has {last["no_learning"]:.3f}.
-Text tower: frozen MiniLM sentence encoder. Preprocessing: `preprocessing.json`, which must be applied to new images.
+{leak}Text tower: frozen MiniLM sentence encoder. Preprocessing: `preprocessing.json`, which must be applied to new images.
 
 For teaching and research. Not for clinical use: no figure in this folder says anything about patients.
 """
