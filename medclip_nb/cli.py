@@ -1,4 +1,4 @@
-"""The command line: `medclip-nb run`, `data list`, `lab`. Heavy imports wait until a command needs them."""
+"""The command line: `medclip-nb run`, `lab`, and the commands on data. Heavy imports wait until a command needs them."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import __version__, config
+from . import __version__, cli_data, config
 
 EXAMPLES = {
     "": "examples:\n  medclip-nb run                  all lessons, then open reports/index.html\n"
@@ -17,9 +17,10 @@ EXAMPLES = {
     "  medclip-nb run 05 11 --preset smoke     two lessons, in seconds\n"
     "  medclip-nb run 05 --data ./my_images    a folder of images with a table of texts\n"
     "  medclip-nb run 05 --commit              new outputs into notebooks/05_*.ipynb",
-    "data": "examples:\n  medclip-nb data list",
-    "data list": "examples:\n  medclip-nb data list                    what is known, how it is had, under which licence",
+    "bench": "examples:\n  medclip-nb bench                        everything; minutes\n"
+    "  medclip-nb bench image_cache -o bench.json",
     "lab": "examples:\n  medclip-nb lab                          JupyterLab at lesson 01",
+    **cli_data.EXAMPLES,
 }
 
 
@@ -54,9 +55,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"medclip-nb {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
-    data = _command_parser(commands.add_parser, "data", help="The catalogue of datasets.")
-    data.set_defaults(command=None)
-    _add_data_list(data.add_subparsers(required=True, metavar="COMMAND"))
+    cli_data.add_commands(commands, _command_parser)
+    _add_bench(commands)
     lab = _command_parser(commands.add_parser, "lab", help="JupyterLab at lesson 01.")
     lab.set_defaults(command=lab_command)
     return top
@@ -81,9 +81,22 @@ def _add_run(commands):
     run.set_defaults(command=run_command)
 
 
-def _add_data_list(commands):
-    listing = _command_parser(commands.add_parser, "data list", help="List the datasets.")
-    listing.set_defaults(command=data_list_command)
+def _add_bench(commands):
+    bench = _command_parser(commands.add_parser, "bench", help="Measure what is fast here beside its rivals, in one run.")
+    bench.add_argument("names", nargs="*", metavar="NAME", help="image_cache, audit_growth; all when none is given")
+    bench.add_argument("-o", "--output", metavar="FILE", help="the figures as JSON (default: reports/bench.json)")
+    bench.set_defaults(command=bench_command)
+
+
+def bench_command(args: argparse.Namespace) -> int:
+    """Runs benchmarks; prints a table and writes JSON."""
+    from . import bench
+
+    rows = bench.run(args.names)
+    columns = list(rows[0])
+    cli_data.print_table([columns, *([str(row[c]) for c in columns] for row in rows)])
+    print(bench.save(rows, Path(args.output) if args.output else config.reports_dir() / "bench.json"))
+    return 0
 
 
 def run_command(args: argparse.Namespace) -> int:
@@ -114,26 +127,10 @@ def _dataset(name_or_path: str, preset: str) -> str:
     """
     from .data import catalog, studies
 
-    if catalog.resolve(name_or_path) == "torso":
+    if name_or_path in catalog.EMBEDDED:
         return name_or_path
     studies.load_units(catalog.load(name_or_path, config.PRESETS[preset]))
-    return str(Path(name_or_path).resolve())
-
-
-def _field(card, name: str) -> str:
-    return str(card.get(name, "") if isinstance(card, dict) else getattr(card, name, ""))
-
-
-def data_list_command(args: argparse.Namespace) -> int:
-    """Prints a line per dataset."""
-    from .data import catalog
-
-    columns = ("name", "modality", "how", "licence", "title")
-    rows = [columns, *([_field(card, c) for c in columns] for card in catalog.list_cards())]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-    return 0
+    return str(catalog.locate(name_or_path).resolve())
 
 
 def lab_command(args: argparse.Namespace) -> int:

@@ -62,6 +62,7 @@ WARMUP_SHARE = 0.2  # of all steps, linear, before the cosine
 CONFIDENCE = 0.95  # of every interval
 RECALL_KS = (1, 5, 10)
 CT_WINDOWS_HU = ((-1350.0, 150.0), (-110.0, 190.0), (-300.0, 900.0))  # lung, soft tissue, bone: low and high edge
+WINDOW_NAMES = ("lung", "soft tissue", "bone")  # of CT_WINDOWS_HU, in its order
 PERCENTILES = (0.5, 99.5)  # intensity range of images that have no physical unit
 CACHE_GB = 20.0  # the image cache is kept below this; what was not used for longest goes first
 

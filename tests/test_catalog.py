@@ -1,6 +1,7 @@
 """The catalogue: what a name or a path is taken for, and the tables that come out."""
 
-import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,8 @@ from toy import lps_volume, write_nifti, write_picture
 
 from medclip_nb.config import PRESETS
 from medclip_nb.data import catalog
-from medclip_nb.data.catalog import MEDPIX_PLACEHOLDER, card, list_cards, load, resolve
+from medclip_nb.data.adapters import ADAPTERS
+from medclip_nb.data.catalog import card, list_cards, load, resolve, texts
 from medclip_nb.data.manifest import ManifestError, patients_across_splits
 
 SMOKE = PRESETS["smoke"]
@@ -38,6 +40,15 @@ def test_every_card_says_what_one_must_know():
     assert [c["name"] for c in cards if CARD_FIELDS - set(c)] == []
 
 
+def test_every_adapter_has_a_card_and_every_card_a_way_to_its_data():
+    cards = {c["name"]: c for c in list_cards()}
+    assert set(ADAPTERS) | set(catalog.EMBEDDED) == set(cards)
+    assert [n for n, c in cards.items() if c["how"] not in ("embedded", "download", "gated", "local copy")] == []
+    assert [n for n, c in cards.items() if (c["how"] == "download") != ("files" in c)] == []
+    assert [n for n, c in cards.items() if c["how"] in ("gated", "local copy") and "access" not in c] == []
+    assert [f["url"] for c in cards.values() for f in c.get("files", []) if not f["url"].startswith("https://")] == []
+
+
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown dataset 'torsso'; known: .*medpix2.*torso"):
         card("torsso")
@@ -47,8 +58,10 @@ def test_an_unknown_name_lists_the_known_ones():
 
 def test_a_dataset_that_needs_a_local_copy_says_where_it_lives(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ManifestError, match="medpix2: is read from a local copy: give its folder .https"):
+    with pytest.raises(ManifestError, match="medpix2: is not here: clone its GitHub .*, or give the path of a copy .https"):
         resolve("medpix2")
+    with pytest.raises(ManifestError, match="mednist: is not here: `medclip-nb data get mednist` downloads it"):
+        load("mednist", SMOKE)
     with pytest.raises(ManifestError, match="no such file or folder"):
         resolve(tmp_path / "nowhere")
 
@@ -70,8 +83,8 @@ def test_without_patient_ids_each_image_is_a_patient_and_that_is_noted(picture_f
 
 @pytest.mark.parametrize("name", ["report", "text", "caption"])
 def test_the_text_column_may_have_three_names(picture_folder, name):
-    texts = [f"other {i}" for i in range(12)]
-    assert load(rewrite(picture_folder, **({"text": None} | {name: texts})), SMOKE).manifest["report"].tolist() == texts
+    wanted = [f"other {i}" for i in range(12)]
+    assert load(rewrite(picture_folder, **({"text": None} | {name: wanted})), SMOKE).manifest["report"].tolist() == wanted
 
 
 def test_a_split_that_is_given_is_kept(picture_folder):
@@ -128,18 +141,68 @@ def write_manifest(folder, images, **columns):
     return folder
 
 
-def test_a_manifest_of_volumes_gets_hu_windows_and_one_of_pictures_does_not(tmp_path):
-    write_nifti(tmp_path / "v.nii.gz", lps_volume())
-    write_picture(tmp_path / "a.png", np.eye(9, dtype=np.uint8))
-    assert load(write_manifest(tmp_path, ["v.nii.gz"]), SMOKE).contract.channels == 3
-    assert load(write_manifest(tmp_path, ["a.png"]) / "manifest.csv", SMOKE).contract.channels == 1
+def volume_and_picture(folder):
+    write_nifti(folder / "v.nii.gz", lps_volume())
+    write_picture(folder / "a.png", np.eye(9, dtype=np.uint8))
+    return folder
 
 
-def test_volumes_and_pictures_in_one_manifest_are_refused(tmp_path):
-    write_nifti(tmp_path / "v.nii.gz", lps_volume())
-    write_picture(tmp_path / "a.png", np.eye(9, dtype=np.uint8))
-    message = complaint(write_manifest(tmp_path, ["v.nii.gz", "a.png"]))
-    assert "manifest.csv: row 3, column 'image': volumes and pictures are mixed; make two manifests" in message
+@pytest.mark.parametrize(("image", "modality", "channels"), [("v.nii.gz", "CT", 3), ("v.nii.gz", "MR", 1), ("a.png", "", 1)])
+def test_ct_volumes_get_hu_windows_and_mr_volumes_and_pictures_percentiles(tmp_path, image, modality, channels):
+    folder = write_manifest(volume_and_picture(tmp_path), [image], modality=modality)
+    assert load(folder, SMOKE).contract.channels == load(folder / "manifest.csv", SMOKE).contract.channels == channels
+    assert load(folder, SMOKE).contract.size == ((1, 64, 64) if image == "a.png" else SMOKE.volume_size)
+
+
+@pytest.mark.parametrize(
+    ("images", "modality", "says"),
+    [
+        (["v.nii.gz", "a.png"], "CT", "row 3, column 'image': CT and picture are mixed; make two manifests"),
+        (["v.nii.gz", "v.nii.gz"], ["CT", "MR"], "row 3, column 'image': CT and MR are mixed; make two manifests"),
+        (["v.nii.gz", "v.nii.gz"], ["MR", ""], "row 3, column 'image': MR and volumes without modality are mixed"),
+        (["v.nii.gz", "v.nii.gz"], "", "row 2, column 'modality': a volume needs CT or MR, not ''"),
+    ],
+)
+def test_rows_that_cannot_share_a_contract_are_refused_by_row(tmp_path, images, modality, says):
+    folder = write_manifest(volume_and_picture(tmp_path), images, modality=modality)
+    assert f"manifest.csv: {says}" in complaint(folder)
+    assert len(load(folder, SMOKE, lenient=True).manifest) == 2
+
+
+def test_pictures_of_several_modalities_may_share_a_manifest(tmp_path):
+    folder = write_manifest(volume_and_picture(tmp_path), ["a.png", "a.png", "a.png"], modality=["CT", "MR", "DX"])
+    assert load(folder, SMOKE).contract.size[0] == 1
+
+
+def test_folders_and_files_of_dicom_are_volumes_and_projections_are_pictures():
+    images = ["p1/ct", "a.dcm", "v.nii.gz", "a.PNG", "cxr.dcm", "hand"]
+    table = pd.DataFrame({"image": images, "modality": ["CT", "MR", "", "CT", "DX", "CR"]})
+    assert catalog.is_volume(table).tolist() == [True, True, True, False, False, False]
+
+
+def test_lenient_loading_keeps_faults_that_strict_loading_refuses(picture_folder):
+    rewrite(picture_folder, text=["x", "", *"abcdefghij"], split=["train", "", *["test"] * 10], patient_id=None)
+    assert "row 3, column 'report'" in complaint(picture_folder)
+    table = load(picture_folder, SMOKE, lenient=True).manifest
+    assert [fault[:2] for fault in table.attrs["faults"]] == [(1, "report")]
+    assert table["split"].tolist()[:3] == ["train", "", "test"]
+
+
+def test_a_downloaded_copy_is_found_by_name_and_a_path_of_that_name_goes_first(picture_folder, monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("MEDCLIP_NB_HOME", str(tmp_path_factory.mktemp("home")))
+    copy = catalog.local_copy("mednist")
+    shutil.copytree(picture_folder, copy)
+    assert load("mednist", SMOKE).root == copy
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+    shutil.copytree(picture_folder, "mednist")
+    assert load("mednist", SMOKE).root == Path("mednist")
+
+
+def test_texts_are_read_without_a_look_for_images(picture_folder):
+    for image in picture_folder.glob("*.png"):
+        image.unlink()
+    assert "does not exist" in complaint(picture_folder)
+    assert texts(picture_folder, SMOKE)["report"].tolist() == [f"finding {i % 4}" for i in range(12)]
 
 
 def test_a_manifest_with_half_a_split_names_file_and_row(tmp_path):
@@ -151,37 +214,3 @@ def test_a_manifest_with_half_a_split_names_file_and_row(tmp_path):
 def test_zero_shot_classes_come_from_columns_with_two_values_or_more():
     table = pd.DataFrame({"modality": ["CT", "CT", ""], "body_part": ["head", "chest", ""]})
     assert catalog.class_prompts(table) == {"body_part": {"chest": ["chest image", "chest"], "head": ["head image", "head"]}}
-
-
-@pytest.fixture
-def medpix(tmp_path):
-    """Three images of two cases in MedPix 2.0's own layout, one with the placeholder for a caption."""
-    about = {"Modality": " CT - noncontrast ", "Age": "N/A", "Sex": "female"}
-    captions = ["A  mass.\n", MEDPIX_PLACEHOLDER, "Normal."]
-    rows = [
-        {"image": f"M{i}", "U_id": f"U{i // 2}", "Type": "CT", "Location Category": "Head", "Description": about | {"Caption": c}}
-        for i, c in enumerate(captions)
-    ]
-    root = tmp_path / "MedPix-2-0"
-    for folder in ("images", "splitted_dataset"):
-        (root / folder).mkdir(parents=True)
-    (root / "Descriptions.json").write_text(json.dumps(rows))
-    (root / "splitted_dataset" / "uid_list.json").write_text(json.dumps({"train": ["U0"], "dev": ["U1"], "test": []}))
-    for i in range(3):
-        write_picture(root / "images" / f"M{i}.png", np.eye(9, dtype=np.uint8))
-    return tmp_path
-
-
-def test_medpix_keeps_the_published_split_and_counts_what_it_drops(medpix):
-    data = load(medpix, SMOKE)
-    assert data.manifest[["study_id", "patient_id", "split"]].to_numpy().tolist() == [["M0", "U0", "train"], ["M2", "U1", "val"]]
-    assert data.manifest["report"].tolist() == ["A mass.", "Normal."]
-    assert data.manifest[["sex", "age", "sequence"]].iloc[0].tolist() == ["F", "", "CT - noncontrast"]
-    assert data.notes == ["1 of 3 images dropped: their caption is a placeholder"]
-
-
-def test_medpix_footer_is_cropped_and_prompts_come_from_the_card(medpix):
-    data = load(medpix / "MedPix-2-0", SMOKE)
-    assert data.contract.crop_bottom == card("medpix2")["crop_bottom"] > 0
-    assert set(data.prompts) == {"modality", "body_part"}
-    assert min(len(p) for classes in data.prompts.values() for p in classes.values()) > 1

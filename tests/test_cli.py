@@ -1,15 +1,17 @@
 """Exit codes and messages of the command line; no kernel is started here."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from medclip_nb import __version__, cli, config
-from medclip_nb.data import catalog
-from medclip_nb.lesson import course
+from medclip_nb.data import audit, catalog, download
+from medclip_nb.lesson import audit_page, course
 
 
 @pytest.fixture(autouse=True)
@@ -95,18 +97,94 @@ def test_an_interrupt_is_exit_code_130(capsys, monkeypatch):
     assert capsys.readouterr().err == "medclip-nb: interrupted\n"
 
 
-def test_data_list_has_a_line_per_card(capsys, monkeypatch):
+def test_data_list_has_a_line_per_card_and_says_what_is_here(capsys, monkeypatch):
     card = {"name": "toy", "title": "Toys", "modality": "CT", "licence": "CC0", "how": "embedded"}
-    monkeypatch.setattr(catalog, "list_cards", lambda: [card, SimpleNamespace(**card | {"name": "other"})])
+    monkeypatch.setattr(
+        catalog, "list_cards", lambda: [card, card | {"name": "far", "how": "gated"}, card | {"name": "got", "how": "x"}]
+    )
+    catalog.local_copy("got").mkdir(parents=True)
     assert cli.main(["data", "list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["name", "toy", "other"]
+    lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["name", "here"], ["toy", "yes"], ["far", "-"], ["got", "yes"]]
 
 
-@pytest.mark.parametrize("argv", [[], ["run"], ["data"], ["data", "list"], ["lab"]])
-def test_every_help_has_an_example(argv, capsys):
-    assert cli.main([*argv, "--help"]) == 0
+def test_data_get_shows_the_licence_and_then_what_was_measured(capsys, home, monkeypatch):
+    assert cli.main(["data", "get", "mednist"]) == 2
+    assert "licence: CC BY-SA 4.0" in capsys.readouterr().err
+    asked = []
+
+    def get(name, **options):
+        asked.append((name, options))
+        (home / "download.json").write_text(json.dumps({"licence": "CC0", "files": [{"url": "u", "bytes": 5, "sha256": "ab"}]}))
+        return home
+
+    monkeypatch.setattr(download, "get", get)
+    assert cli.main(["data", "get", "mednist", "--accept-licence", "--to", "d", "--timeout", "5"]) == 0
+    assert asked == [("mednist", {"accept_licence": True, "folder": "d", "timeout_s": 5.0})]
+    assert capsys.readouterr().out == f"u: 5 bytes, sha256 ab\n{home} (licence: CC0)\n"
+
+
+def test_data_check_counts_what_is_there(picture_folder, capsys):
+    assert cli.main(["data", "check", str(picture_folder), "--images"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"{picture_folder.name}: 12 rows, 6 patients, all images opened"
+    assert out[2:] == ["  modality: not given 12", "  body_part: not given 12"]
+
+
+def test_data_check_opens_images_only_when_asked_and_names_the_first_bad_row(picture_folder, capsys):
+    for name in ("3.png", "7.png"):
+        (picture_folder / name).write_bytes(b"no picture")
+    assert cli.main(["data", "check", str(picture_folder)]) == 0
+    assert cli.main(["data", "check", str(picture_folder), "--images"]) == 2
+    err = capsys.readouterr().err
+    assert f"{picture_folder / 'texts.csv'}: row 5, column 'image': {picture_folder / '3.png'}: " in err
+    assert err.endswith("(and 1 more of 12 images)\n")
+
+
+def test_data_check_says_when_patients_cross_splits_and_what_was_assumed(picture_folder, capsys):
+    table = (picture_folder / "texts.csv").read_text().splitlines()
+    split = ["split", *["train", "test"] * 6]
+    rows = [f"{row},{s}" for row, s in zip(table, split, strict=True)]
+    (picture_folder / "texts.csv").write_text("\n".join(rows))
+    assert cli.main(["data", "check", str(picture_folder)]) == 0
+    assert "note: 6 patients are in more than one split: see `data audit`" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("severity", "code"), [("serious", 1), ("warning", 0), ("note", 0)])
+def test_data_audit_groups_by_severity_and_fails_only_for_what_is_serious(picture_folder, capsys, monkeypatch, severity, code):
+    found = pd.DataFrame({"check": ["leak"], "severity": [severity], "rows": [[1, 2]], "what": ["two rows"], "advice": ["drop"]})
+    monkeypatch.setattr(audit, "audit", lambda table: found)
+    monkeypatch.setattr(audit_page, "write_page", lambda found, table, path: path)
+    assert cli.main(["data", "audit", str(picture_folder)]) == code
+    out = capsys.readouterr().out.splitlines()
+    assert out[out.index(f"{severity}: 1") + 1] == "  leak (2 rows): two rows"
+    assert out[-1] == str(config.reports_dir() / f"audit-{picture_folder.name}.html")
+
+
+def test_data_audit_looks_at_what_strict_reading_refuses(picture_folder, tmp_path, capsys):
+    (picture_folder / "3.png").unlink()
+    assert cli.main(["data", "check", str(picture_folder)]) == 2
+    assert cli.main(["data", "audit", str(picture_folder), "-o", str(tmp_path / "page.html")]) == 1
+    assert "3.png" in (tmp_path / "page.html").read_text()
+
+
+def test_the_cache_is_measured_and_cleared(home, capsys):
+    file = home / "artifacts" / "cache" / "a" / "b.npy"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"0" * 2_000_000)
+    assert [cli.main(argv) for argv in (["cache"], ["cache", "clear"], ["cache"])] == [0, 0, 0]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{file.parents[1]}: 1 files, 2.0 MB", "freed 2.0 MB", f"{file.parents[1]}: 0 files, 0.0 MB"]
+
+
+COMMANDS = ["", "run", "data", "data list", "data get", "data check", "data audit", "cache", "cache clear", "lab"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example(command, capsys):
+    assert cli.main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
-    assert "examples:\n  medclip-nb" in out
+    assert f"examples:\n  medclip-nb {command}".rstrip() in out
 
 
 def test_version(capsys):

@@ -180,3 +180,52 @@ def test_the_split_depends_on_its_seed_and_on_nothing_else():
 def test_patients_that_cross_splits_are_listed_and_rows_without_split_do_not_count():
     table = pd.DataFrame({"patient_id": list("ccaabbd"), "split": ["val", "test", "train", "test", "train", "train", ""]})
     assert patients_across_splits(table) == ["a", "c"]
+
+
+CELLS = [fault for fault in FAULTS if fault != "unknown column"]
+
+
+@pytest.mark.parametrize("fault", CELLS)
+def test_read_leniently_a_fault_is_kept_with_its_position_and_column(tmp_path, fault):
+    columns, (row, column, *words) = FAULTS[fault]
+    table = read_manifest(write(tmp_path, **columns), lenient=True)
+    position, found, message = table.attrs["faults"][0]
+    assert (f"row {position + 2}", repr(found)) == (row, column)
+    assert len(table) == 3
+    assert [w for w in words if w not in message and "more fault" not in w] == []
+
+
+def test_read_leniently_a_good_table_has_no_faults_and_a_strict_one_no_list(tmp_path):
+    path = write(tmp_path)
+    assert read_manifest(path, lenient=True).attrs["faults"] == []
+    assert "faults" not in read_manifest(path).attrs
+
+
+def test_read_leniently_every_fault_is_kept_and_positions_ignore_blank_lines(tmp_path):
+    path = write(tmp_path, age=["old", "", "200"], image=["a.png", "../x", "no.png"], sex=["", "Q", ""])
+    path.write_text(path.read_text().replace("\ns2", "\n\ns2"))
+    faults = read_manifest(path, lenient=True).attrs["faults"]
+    assert sorted((i, column) for i, column, _ in faults) == [(0, "age"), (1, "image"), (1, "sex"), (2, "age"), (2, "image")]
+    assert "row 4, column 'sex'" in complaint(write(tmp_path, sex=["", "", "Q"]))
+
+
+@pytest.mark.parametrize("kind", [k for k in TEXTS if k not in ("row too short", "blank line above")])
+def test_what_is_no_manifest_is_refused_even_leniently(tmp_path, kind):
+    write(tmp_path).write_text(TEXTS[kind][0])
+    with pytest.raises(ManifestError):
+        read_manifest(tmp_path / "manifest.csv", lenient=True)
+
+
+@pytest.mark.parametrize("value", [".", "..", "a.png/..", "sub/../../x.png", "sub/.."])
+def test_a_folder_reached_by_dots_is_in_the_root_or_refused(tmp_path, value):
+    path = write(tmp_path, image=["a.png", "b.png", value])
+    inside = (tmp_path / value).resolve().is_relative_to(tmp_path.resolve())
+    leaves = [m for _, _, m in read_manifest(path, lenient=True).attrs["faults"] if "leaves" in m]
+    assert bool(leaves) is not inside
+
+
+def test_paths_are_checked_below_a_root_that_is_itself_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write(tmp_path / "real")
+    assert len(read_manifest(tmp_path / "link" / "manifest.csv")) == 3

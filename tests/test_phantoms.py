@@ -96,6 +96,7 @@ def test_left_is_left_by_the_affine(cohort):
 
     organs = nib.load(cohort.parent / read_manifest(cohort)["mask"].iloc[0])
     assert nib.aff2axcodes(organs.affine) == ("R", "A", "S")
+    assert organs.header.get_zooms()[2] == pytest.approx(phantoms.spacing_mm(SIZE)[0])
     centre = lambda name: organs.affine[:3, :3] @ np.argwhere(np.asarray(organs.dataobj) == ORGANS[name]).mean(0)  # noqa: E731
     assert centre("kidney_left")[0] < centre("kidney_right")[0]  # x grows to the right
     assert centre("vertebrae")[1] < centre("liver")[1]  # y grows to the front
@@ -237,8 +238,20 @@ def test_held_out_wordings_are_in_test_reports_only(studies):
 
 
 def test_each_state_has_eight_common_wordings_and_two_held_out():
-    assert all(len(set(table)) == len(table) == 8 + N_HELD_OUT for table in ABNORMAL.values())
+    tables = [*ABNORMAL.values(), *DENIAL.values(), *NORMAL.values(), *NORMAL_SIDE.values()]
+    assert {len(set(table)) for table in tables} == {len(table) for table in tables} == {8 + N_HELD_OUT}
     assert set(ABNORMAL) == set(KINDS)
+
+
+def test_an_organ_with_several_findings_can_deny_each_of_them():
+    several = {pair for pair in KINDS if sum(organ == pair[0] for organ, _ in KINDS) > 1}
+    assert set(DENIAL) == several
+
+
+def test_every_organ_with_findings_has_fifteen_phrases():
+    for organ in {organ for organ, _ in KINDS}:
+        wordings = [w for table in (ABNORMAL, DENIAL) for pair, words in table.items() if pair[0] == organ for w in words]
+        assert len({*wordings, *NORMAL[organ], *NORMAL_SIDE.get(organ, ())}) >= 15
 
 
 def test_reports_of_healthy_studies_are_often_identical():

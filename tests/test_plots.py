@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from medclip_nb.show import plots
+from medclip_nb.show import pictures, plots
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (5, 4, 3), np.uint8)
 
@@ -26,7 +26,7 @@ def history() -> pd.DataFrame:
 
 
 def test_a_contact_sheet_shows_each_image_under_its_title_and_hides_empty_places():
-    figure = plots.contact_sheet(IMAGES, [f"t{i}" for i in range(5)], n_columns=3)
+    figure = pictures.contact_sheet(IMAGES, [f"t{i}" for i in range(5)], n_columns=3)
     shown = [a for a in figure.axes if a.images]
     assert [a.get_title() for a in shown] == [f"t{i}" for i in range(5)]
     assert all(np.array_equal(a.images[0].get_array(), image) for a, image in zip(shown, IMAGES, strict=True))
@@ -35,7 +35,7 @@ def test_a_contact_sheet_shows_each_image_under_its_title_and_hides_empty_places
 
 
 def test_a_contact_sheet_of_one_image_works():
-    assert len(plots.contact_sheet(IMAGES[:1], ["a\nb"]).axes) == 1
+    assert len(pictures.contact_sheet(IMAGES[:1], ["a\nb"]).axes) == 1
 
 
 def test_split_bars_count_rows_and_patients():
@@ -105,7 +105,7 @@ def test_recall_curves_start_at_k_1_each_with_its_chance():
 
 
 def test_answers_tick_the_right_texts_and_cut_long_ones():
-    figure = plots.answers(IMAGES[0], ["x" * 500, "b"], [True, False], title="query")
+    figure = pictures.answers(IMAGES[0], ["x" * 500, "b"], [True, False], title="query")
     long, short = (t.get_text() for t in figure.axes[1].texts)
     assert short == "2. ✗ b"
     assert long[:6] == "1. ✓ x"
@@ -124,3 +124,25 @@ def test_a_plot_is_drawn_into_the_axes_it_is_given(history):
     assert all(call() is ax for call in calls)
     assert isinstance(ax, Axes)
     assert len(plt.get_fignums()) == 1
+
+
+def test_anatomy_says_which_side_is_which_and_keeps_proportions():
+    figure = pictures.anatomy(list(IMAGES[:2]), ["a", "b"], height=2.5)
+    assert [[t.get_text() for t in a.texts] for a in figure.axes] == [["R", "L"]] * 2
+    assert [a.get_title() for a in figure.axes] == ["a", "b"]
+    assert all(a.get_aspect() == 2.5 for a in figure.axes)
+
+
+def test_a_histogram_shows_each_window_over_its_range():
+    hu = np.random.default_rng(0).normal(0, 300, (2, 20, 20)).astype(np.float32)
+    ax = plots.hu_histogram(hu, {"lung": (-1350.0, 150.0), "bone": (-300.0, 900.0)})
+    assert [list(line.get_xdata()) for line in ax.lines] == [[-1350, 150], [-300, 900]]
+    assert [t.get_text() for t in ax.texts] == ["lung", "bone"]
+    assert sum(p.get_height() for p in ax.patches) == ((hu >= -1100) & (hu <= 1580)).sum()
+
+
+def test_leak_bars_show_a_point_per_split_and_chance():
+    scores = pd.DataFrame({"split": ["a", "a", "b"], "score": [0.4, 0.5, 0.2], "chance": 0.1})
+    ax = plots.leak_bars(scores)
+    assert sorted(round(x, 3) for c in ax.collections for x in c.get_offsets()[:, 0]) == [0.2, 0.4, 0.5]
+    assert list(ax.lines[-1].get_xdata()) == pytest.approx([0.1, 0.1])

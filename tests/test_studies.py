@@ -43,7 +43,7 @@ def test_blank_lines_in_the_table_count_as_rows_when_an_image_is_named(picture_f
 
 def test_volumes_of_the_users_own_are_refused(tmp_path):
     write_nifti(tmp_path / "v.nii.gz", lps_volume())
-    table = {"study_id": ["s"], "patient_id": ["p"], "image": ["v.nii.gz"], "report": ["x"]}
+    table = {"study_id": ["s"], "patient_id": ["p"], "image": ["v.nii.gz"], "report": ["x"], "modality": ["CT"]}
     pd.DataFrame(table).to_csv(tmp_path / "manifest.csv", index=False)
     with pytest.raises(ManifestError, match="row 2, column .image.: volumes of your own"):
         load_units(load(tmp_path, SMOKE))

@@ -23,10 +23,12 @@ LEVEL = {
     "learn": 3,
     "measure": 4,
     "lesson": 5,
+    "bench": 5,
+    "cli_data": 6,
     "cli": 6,
 }
-MAY_IMPORT_SHOW = ("show", "lesson", "cli")
-MAY_PRINT = ("lesson", "cli")
+MAY_IMPORT_SHOW = ("show", "lesson", "cli", "cli_data")
+MAY_PRINT = ("lesson", "cli", "cli_data")
 MOST_LINES, MOST_MODULE_LINES, MOST_FUNCTION_LINES = 5_000, 230, 30
 FRAMEWORK_NAMES = {"forward", "error"}  # documented by the class they override
 CLOSING = ("What could mislead you", "Summary", "Next")

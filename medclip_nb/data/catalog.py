@@ -1,27 +1,20 @@
-"""The catalogue: a card per public dataset, and one adapter each from its own layout to a manifest."""
+"""The catalogue: a card per public dataset, and the way from a name or a path to a checked manifest."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from ..config import Preset, shipped
-from .manifest import COLUMNS, ManifestError, all_columns, check, read_manifest, read_table, split_by_patient
-from .preprocessing import Preprocessing, ct_contract, picture_contract
-from .readers import NIFTI
+from ..config import Preset, artifacts_dir, shipped
+from .adapters import ADAPTERS
+from .layout import Layout
+from .manifest import ManifestError, all_columns, check, read_manifest, split_by_patient
+from .preprocessing import Preprocessing, ct_contract, mr_contract, picture_contract
+from .readers import PICTURES
 
-TEXT_COLUMNS = ("report", "text", "caption")
-IGNORED_PREFIX = "x_"  # a column the user wants kept in the file and out of the manifest
-MEDPIX_PLACEHOLDER = "Replace this - DESCRIPTION OF THE IMAGE OR FINDINGS."
-MEDPIX_REGIONS = {
-    "Head": "head",
-    "Spine and Muscles": "spine",
-    "Thorax": "thorax",
-    "Abdomen": "abdomen",
-    "Reproductive and Urinary System": "pelvis",
-}
-MEDPIX_SPLITS = {"train": "train", "dev": "val", "test": "test"}
+EMBEDDED = ("torso", "radiographs")
+PROJECTIONS = ("CR", "DX")  # modalities of one picture, also where it comes as a DICOM file
+VOLUME_CONTRACTS = {"CT": ct_contract, "MR": mr_contract}
 
 
 @dataclass
@@ -45,7 +38,7 @@ def list_cards() -> list[dict]:
     """All cards, by name."""
     import yaml
 
-    return [yaml.safe_load(f.read_text()) for f in sorted(shipped("data_manifests").glob("*.yaml"))]
+    return [yaml.safe_load(f.read_text(encoding="utf-8")) for f in sorted(shipped("data_manifests").glob("*.yaml"))]
 
 
 def card(name: str) -> dict:
@@ -56,77 +49,93 @@ def card(name: str) -> dict:
     return cards[name]
 
 
+def local_copy(name: str) -> Path:
+    """Where `medclip-nb data get NAME` puts a dataset, or a file in it: artifacts/datasets/NAME."""
+    return artifacts_dir() / "datasets" / name
+
+
+def locate(name_or_path: str | Path) -> Path:
+    """The folder or file behind a path or the name of a dataset that was downloaded; else an error that says how to get it."""
+    copy = local_copy(str(name_or_path))
+    if Path(name_or_path).exists() or copy.exists():
+        return copy if copy.exists() and not Path(name_or_path).exists() else Path(name_or_path)
+    about = card(str(name_or_path)) if "/" not in str(name_or_path) else None
+    if about is None:
+        raise ManifestError(f"{name_or_path}: no such file or folder")
+    hint = f"`medclip-nb data get {name_or_path}` downloads it" if "files" in about else about.get("access", "give its folder")
+    raise ManifestError(f"{name_or_path}: is not here: {hint}, or give the path of a copy ({about.get('homepage', '')})")
+
+
 def resolve(name_or_path: str | Path) -> str:
-    """Which card a name or path belongs to; raises ManifestError or ValueError if it can be none."""
-    path = Path(name_or_path)
-    if str(name_or_path) == "torso":
-        return "torso"
-    if not path.exists():
-        wanted = card(str(name_or_path)) if "/" not in str(name_or_path) else None
-        hint = (
-            f"is read from a local copy: give its folder ({wanted.get('homepage', '')})" if wanted else "no such file or folder"
-        )
-        raise ManifestError(f"{name_or_path}: {hint}")
-    if _medpix_root(path):
-        return "medpix2"
-    if path.is_file() or (path / "manifest.csv").exists():
-        return "manifest"
-    return "folder"
+    """Which card a name or path belongs to, or "manifest"; raises ManifestError or ValueError if it can be none."""
+    return str(name_or_path) if str(name_or_path) in EMBEDDED else _recognise(locate(name_or_path))[0]
 
 
-def load(name_or_path: str | Path, preset: Preset) -> Dataset:
-    """The dataset behind a name or a path, as a checked manifest with its contract and prompts."""
-    kind = resolve(name_or_path)
-    if kind == "torso":
-        return _torso(preset)
-    return {"medpix2": medpix2, "manifest": manifest, "folder": folder}[kind](Path(name_or_path), preset)
+def load(name_or_path: str | Path, preset: Preset, *, lenient: bool = False) -> Dataset:
+    """The dataset behind a name or a path, as a checked manifest with its contract and prompts.
+
+    With `lenient`, faults in the rows are kept in the manifest's `attrs["faults"]` instead of raised: for the audit.
+    Raises ManifestError naming file, row, column and remedy.
+    """
+    if str(name_or_path) in EMBEDDED:
+        return _embedded(str(name_or_path), preset)
+    kind, found = _recognise(locate(name_or_path))
+    if kind == "manifest":
+        about, notes, table = {}, [], read_manifest(found, lenient=lenient)
+    else:
+        about = card(kind)
+        layout = ADAPTERS[kind].read(found, about)
+        notes, table = _worth_telling(layout.notes), _checked(layout, about, lenient=lenient)
+    where = table.attrs["name"]
+    table = with_split(table, name=where, lenient=lenient)
+    name = Path(table.attrs["root"]).name if kind in ("manifest", "folder", "dicom_folder") else kind
+    contract = contract_for(table, preset, name=where, about=about, lenient=lenient)
+    return Dataset(name, table, contract, synthetic=False, prompts=about.get("zero_shot") or class_prompts(table), notes=notes)
 
 
-def manifest(path: Path, preset: Preset) -> Dataset:
-    """A manifest.csv of the user's own, or the folder that holds one."""
-    path = path / "manifest.csv" if path.is_dir() else path
-    table = read_manifest(path)
-    volumes = table["image"].str.lower().str.endswith(NIFTI)
-    if volumes.any() and not volumes.all():
-        row = int(volumes.idxmin()) + 2
-        raise ManifestError(f"{path}: row {row}, column 'image': volumes and pictures are mixed; make two manifests")
-    contract = ct_contract(preset.volume_size) if volumes.all() else picture_contract(preset.picture_px)
-    return Dataset(path.parent.name, with_split(table, name=str(path)), contract, synthetic=False, prompts=class_prompts(table))
+def texts(name_or_path: str | Path, preset: Preset) -> pd.DataFrame:
+    """The rows of a dataset without looking for its images: for lessons on texts, and copies that hold reports only."""
+    if str(name_or_path) in EMBEDDED:
+        return load(name_or_path, preset).manifest
+    kind, found = _recognise(locate(name_or_path))
+    if kind == "manifest":
+        return read_manifest(found, check_files=False)
+    return all_columns(ADAPTERS[kind].read(found, card(kind)).table)
 
 
-def folder(path: Path, preset: Preset) -> Dataset:
-    """A folder of PNG or JPEG images with exactly one CSV: columns `image` and `text`, others as in a manifest."""
-    tables = sorted(path.glob("*.csv"))
-    if len(tables) != 1:
-        found = "no CSV file" if not tables else f"{len(tables)} CSV files"
-        raise ManifestError(f"{path}: holds {found}; put one CSV with the columns image,text beside the images")
-    table, notes = _folder_columns(read_table(tables[0]), name=str(tables[0]))
-    table = with_split(check(table, root=path, name=str(tables[0])), name=str(tables[0]))
-    contract = picture_contract(preset.picture_px)
-    return Dataset(path.name, table, contract, synthetic=False, prompts=class_prompts(table), notes=notes)
+def is_volume(table: pd.DataFrame) -> pd.Series:
+    """Which rows are volumes: NIfTI, DICOM folders and CT or MR files; pictures and projections are not."""
+    return ~(table["image"].str.lower().str.endswith(PICTURES) | table["modality"].isin(PROJECTIONS))
 
 
-def medpix2(path: Path, preset: Preset) -> Dataset:
-    """MedPix 2.0 in its own layout: Descriptions.json, images/ and splitted_dataset/uid_list.json."""
-    root, about = _medpix_root(path), card("medpix2")
-    rows = json.loads((root / "Descriptions.json").read_text())
-    cases = json.loads((root / "splitted_dataset" / "uid_list.json").read_text())
-    split_of = {uid: ours for theirs, ours in MEDPIX_SPLITS.items() for uid in cases[theirs]}
-    kept = [r for r in rows if r["Description"]["Caption"].strip() != MEDPIX_PLACEHOLDER]
-    table = all_columns(pd.DataFrame([_medpix_row(r, split_of, about["licence"]) for r in kept]))
-    table = check(table, root=root, name=str(root / "Descriptions.json"))
-    notes = [f"{len(rows) - len(kept)} of {len(rows)} images dropped: their caption is a placeholder"]
-    contract = picture_contract(preset.picture_px, crop_bottom=about["crop_bottom"])
-    return Dataset("medpix2", table, contract, synthetic=False, prompts=about["zero_shot"], notes=notes)
+def contract_for(table: pd.DataFrame, preset: Preset, *, name: str, about: dict, lenient: bool = False) -> Preprocessing:
+    """The contract that all rows can share: pictures, CT volumes in HU, or MR volumes by percentiles.
+
+    A card's `hu: false` marks CT volumes that were published in grey values. Raises ManifestError for the first row that
+    does not go with the first one.
+    """
+    volume = is_volume(table)
+    kinds = table["modality"].where(volume, "picture")
+    first, fits = kinds.iloc[0], kinds == kinds.iloc[0]
+    if not lenient and not fits.all():
+        row, other = table.index[~fits][0] + 2, kinds[~fits].iloc[0]
+        mixed = f"{first or 'volumes without modality'} and {other or 'volumes without modality'} are mixed"
+        raise ManifestError(f"{name}: row {row}, column 'image': {mixed}; make two manifests")
+    if not volume.iloc[0]:
+        return picture_contract(preset.picture_px, crop_bottom=about.get("crop_bottom", 0.0))
+    if first not in VOLUME_CONTRACTS and not lenient:
+        raise ManifestError(f"{name}: row {table.index[0] + 2}, column 'modality': a volume needs CT or MR, not {first!r}")
+    make = VOLUME_CONTRACTS.get(first, mr_contract) if about.get("hu", True) else mr_contract
+    return make(preset.volume_size)
 
 
-def with_split(table: pd.DataFrame, *, name: str) -> pd.DataFrame:
+def with_split(table: pd.DataFrame, *, name: str, lenient: bool = False) -> pd.DataFrame:
     """The table with every row in a split: as given if all rows say one, by patient if none does."""
     given = table["split"] != ""
-    if given.any() and not given.all():
+    if given.any() and not given.all() and not lenient:
         row = int(given.idxmin()) + 2
         raise ManifestError(f"{name}: row {row}, column 'split': is empty while others are filled; fill all rows or none")
-    return table if given.all() else table.assign(split=split_by_patient(table["patient_id"]))
+    return table if given.any() else table.assign(split=split_by_patient(table["patient_id"]))
 
 
 def class_prompts(table: pd.DataFrame) -> dict:
@@ -135,52 +144,41 @@ def class_prompts(table: pd.DataFrame) -> dict:
     return {c: {v: [f"{v} image", v] for v in values} for c, values in classes.items() if len(values) > 1}
 
 
-def _folder_columns(table: pd.DataFrame, *, name: str) -> tuple[pd.DataFrame, list[str]]:
-    texts = [c for c in TEXT_COLUMNS if c in table.columns]
-    if "image" not in table.columns or not texts:
-        lacks = "image" if "image" not in table.columns else "text"
-        raise ManifestError(f"{name}: column {lacks!r} is missing; the CSV has {', '.join(table.columns)}")
-    table = table.rename(columns={texts[0]: "report"}).drop(columns=[c for c in table if c.startswith(IGNORED_PREFIX)])
-    unknown = [c for c in table.columns if c not in COLUMNS]
-    if unknown:
-        raise ManifestError(
-            f"{name}: unknown column {unknown[0]!r}; rename it to one of {', '.join(COLUMNS)}, or to "
-            f"'{IGNORED_PREFIX}{unknown[0]}' to have it ignored"
+def _recognise(path: Path) -> tuple[str, Path]:
+    if path.is_dir() and (path / "manifest.csv").exists():
+        return "manifest", path / "manifest.csv"
+    for name, adapter in ADAPTERS.items():
+        found = adapter.find(path)
+        if found:
+            return name, found
+    if path.is_file():
+        return "manifest", path
+    raise ManifestError(f"{path}: holds no CSV file; put one CSV with the columns image,text beside the images")
+
+
+def _checked(layout: Layout, about: dict, *, lenient: bool) -> pd.DataFrame:
+    name = str(layout.source)
+    told = {} if "source" in layout.table else {"source": about["name"], "licence": about["licence"]}
+    table = all_columns(layout.table.assign(**told))
+    if len(table) and not lenient and (table["image"] == "").all():
+        where = about.get("homepage", "beside the table")
+        raise ManifestError(f"{name}: {len(table)} reports and no image; get the images ({where}) or use catalog.texts")
+    return check(table, root=layout.root, name=name, lenient=lenient)
+
+
+def _worth_telling(notes: list[str]) -> list[str]:
+    """Notes without those that count nothing."""
+    return [note for note in notes if not note.startswith("0 ")]
+
+
+def _embedded(name: str, preset: Preset) -> Dataset:
+    from . import phantoms
+
+    if name == "radiographs":
+        table, contract = read_manifest(phantoms.radiograph_cohort(preset)), picture_contract(preset.picture_px)
+    else:
+        table, contract = (
+            read_manifest(phantoms.torso_cohort(preset)),
+            ct_contract(preset.volume_size, field_mm=phantoms.FIELD_MM),
         )
-    notes = []
-    if "study_id" not in table.columns:
-        table = table.assign(study_id=table["image"])
-    if "patient_id" not in table.columns:
-        table = table.assign(patient_id=table["study_id"])
-        notes = ["no column patient_id: each image counts as its own patient"]
-    return all_columns(table), notes
-
-
-def _medpix_root(path: Path) -> Path | None:
-    folders = (path, path / "MedPix-2-0", path / "MedPix-2.0" / "MedPix-2-0")
-    return next((f for f in folders if (f / "Descriptions.json").is_file()), None)
-
-
-def _medpix_row(row: dict, split_of: dict, licence: str) -> dict:
-    about = row["Description"]
-    return {
-        "study_id": row["image"],
-        "patient_id": row["U_id"],
-        "modality": row["Type"],
-        "body_part": MEDPIX_REGIONS[row["Location Category"]],
-        "sequence": about["Modality"].strip(),
-        "image": f"images/{row['image']}.png",
-        "report": " ".join(about["Caption"].split()),
-        "age": about["Age"] if str(about["Age"]).isdigit() else "",
-        "sex": {"male": "M", "female": "F"}.get(about["Sex"], ""),
-        "split": split_of[row["U_id"]],
-        "source": "medpix2",
-        "licence": licence,
-    }
-
-
-def _torso(preset: Preset) -> Dataset:
-    from .phantoms import torso_cohort
-
-    table = read_manifest(torso_cohort(preset))
-    return Dataset("torso", table, ct_contract(preset.volume_size), synthetic=True)
+    return Dataset(name, table, contract, synthetic=True)

@@ -4,6 +4,9 @@ Every later room starts from this table, so what it lets through is trusted ever
 """
 
 import hashlib
+import os
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -35,16 +38,18 @@ COLUMNS = {
 }
 MODALITIES = ("CT", "MR", "CR", "DX")
 PATHS = ("image", "mask", "lesions")
+SAID = {"field_uniqueness": "is already used above; give every row its own"}  # where pandera's own word says too little
 
 
 class ManifestError(ValueError):
     """A manifest that cannot be trusted; the message names file, row, column and remedy."""
 
 
-def read_manifest(path: str | Path, *, check_files: bool = True) -> pd.DataFrame:
+def read_manifest(path: str | Path, *, check_files: bool = True, lenient: bool = False) -> pd.DataFrame:
     """Reads and checks a manifest (CSV); paths stay relative, `root` of the table is in `.attrs["root"]`.
 
-    Raises ManifestError naming file, row (counted as in an editor: the header is row 1), column and remedy.
+    Raises ManifestError naming file, row (counted as in an editor: the header is row 1), column and remedy. With `lenient`
+    only a file that is no manifest raises; faults in its cells are kept, see `check`.
     """
     path = Path(path)
     table = read_table(path)
@@ -54,7 +59,7 @@ def read_manifest(path: str | Path, *, check_files: bool = True) -> pd.DataFrame
     missing = [c for c in REQUIRED if c not in table.columns]
     if missing:
         raise ManifestError(f"{path}: column {missing[0]!r} is missing; a manifest needs {', '.join(REQUIRED)}")
-    return check(all_columns(table), root=path.parent, name=str(path), check_files=check_files)
+    return check(all_columns(table), root=path.parent, name=str(path), check_files=check_files, lenient=lenient)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -76,21 +81,20 @@ def read_table(path: Path) -> pd.DataFrame:
     return table[table.fillna("").ne("").any(axis=1)]  # blank lines count as rows, so that errors name the right one
 
 
-def check(table: pd.DataFrame, *, root: Path, name: str, check_files: bool = True) -> pd.DataFrame:
-    """The table with `root` and `name` in its attrs, or ManifestError for the first thing wrong in it."""
-    import pandera.pandas as pa
+def check(table: pd.DataFrame, *, root: Path, name: str, check_files: bool = True, lenient: bool = False) -> pd.DataFrame:
+    """The table with `root` and `name` in its attrs, or ManifestError for the first thing wrong in it.
 
+    With `lenient` what is wrong in cells is kept in `attrs["faults"]` as (position of the row, column, message) instead.
+    """
     if table.empty:
         raise ManifestError(f"{name}: holds no rows below the header; add one row per image")
-    try:
-        table = _schema().validate(table, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        raise ManifestError(_say(error.failure_cases, name)) from None
-    for column in PATHS:
-        for row, value in zip(table.index, table[column], strict=True):
-            if value:
-                _check_path(root, value, where=f"{name}: row {row + 2}, column {column!r}", must_exist=check_files)
-    table.attrs |= {"root": str(root), "name": name}
+    faults = [*_cell_faults(table), *_path_faults(table, root, check_files)]
+    if faults and not lenient:
+        position, column, message = faults[0]
+        more = f" (and {len(faults) - 1} more fault{'s' * (len(faults) > 2)})" if len(faults) > 1 else ""
+        raise ManifestError(f"{name}: row {table.index[position] + 2}, column {column!r}: {message}{more}")
+    table = table.copy(deep=False)
+    table.attrs |= {"root": str(root), "name": name} | ({"faults": faults} if lenient else {})
     return table
 
 
@@ -147,20 +151,36 @@ def _schema():
     )
 
 
-def _say(failures: pd.DataFrame, name: str) -> str:
-    failures = failures.sort_values("index", kind="stable")
-    first = failures.iloc[0]
-    what = "is already used above; give every row its own" if first["check"] == "field_uniqueness" else first["check"]
-    where = f"{name}: row {int(first['index']) + 2}, column {first['column']!r}"
-    more = f" (and {len(failures) - 1} more faults)" if len(failures) > 1 else ""
-    return f"{where}: {str(first['failure_case'])[:60]!r} {what}{more}"
+def _cell_faults(table: pd.DataFrame) -> list[tuple[int, str, str]]:
+    import pandera.pandas as pa
+
+    try:
+        _schema().validate(table.reset_index(drop=True), lazy=True)
+    except pa.errors.SchemaErrors as error:
+        found = error.failure_cases.sort_values("index", kind="stable")
+        rows = zip(found["index"], found["column"], found["failure_case"], found["check"], strict=True)
+        return [(int(i), column, f"{str(value)[:60]!r} {SAID.get(rule, rule)}") for i, column, value, rule in rows]
+    return []
 
 
-def _check_path(root: Path, value: str, *, where: str, must_exist: bool) -> None:
-    if Path(value).is_absolute():
-        raise ManifestError(f"{where}: {value!r} is an absolute path; make it relative to the manifest's folder")
-    target = (root / value).resolve()
-    if not target.is_relative_to(root.resolve()):
-        raise ManifestError(f"{where}: {value!r} leaves the manifest's folder; move the file inside it")
-    if must_exist and not target.exists():
-        raise ManifestError(f"{where}: {value!r} does not exist under {root}; correct the path or drop the row")
+def _path_faults(table: pd.DataFrame, root: Path, must_exist: bool) -> Iterator[tuple[int, str, str]]:
+    real = lru_cache(maxsize=1024)(os.path.realpath)  # rows share folders: each is followed once
+    for column in PATHS:
+        for position, value in enumerate(table[column]):
+            message = value and _path_fault(value, str(root), real, must_exist)
+            if message:
+                yield position, column, f"{value!r} {message}"
+
+
+def _path_fault(value: str, root: str, real, must_exist: bool) -> str:
+    if os.path.isabs(value):
+        return "is an absolute path; make it relative to the manifest's folder"
+    folder, name = os.path.split(os.path.join(root, value))
+    target = os.path.join(real(folder), name)
+    if name in ("", ".", "..") or os.path.islink(target):
+        target = real(target)
+    if target != real(root) and not target.startswith(os.path.join(real(root), "")):
+        return "leaves the manifest's folder; move the file inside it"
+    if must_exist and not os.path.exists(target):
+        return f"does not exist under {root}; correct the path or drop the row"
+    return ""

@@ -1,13 +1,16 @@
 """Image files -> one return type: an array with spacing, orientation and units. Nothing is guessed in silence."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float64, Shaped
+from jaxtyping import Float, Float64, Int32
 
 NIFTI = (".nii", ".nii.gz")
 PICTURES = (".png", ".jpg", ".jpeg")
+DICOM = (".dcm", ".dicom", ".ima")
+CONTRADICTION = 0.05  # share by which two statements of a voxel's size may differ
 
 
 @dataclass(frozen=True)
@@ -33,31 +36,54 @@ class ImageError(ValueError):
 
 
 def read_image(path: str | Path, *, units: str = "intensity") -> Image:
-    """Reads PNG, JPEG or NIfTI; `units` is what the manifest's modality promises ("HU" for CT volumes).
+    """Reads PNG, JPEG, NIfTI, a DICOM file (suffix or not) or a folder that holds one DICOM series.
+
+    `units` is what the manifest's modality promises ("HU" for CT volumes). NIfTI cannot say and is taken at that word;
+    DICOM says itself, and a promise of HU that its header does not keep is an error. A NIfTI's spacing is its affine's, one
+    step for all slices: whether the slices it was made from lay evenly is not in the file and cannot be known. A file
+    without sform and qform has spacing but no orientation ("").
 
     Raises ImageError naming the file and what is wrong with it.
     """
     path = Path(path)
-    name = path.name.lower()
-    if not path.is_file():
-        raise ImageError(f"{path}: no such image file")
-    if name.endswith(NIFTI):
-        return _read_nifti(path, units)
-    if name.endswith(PICTURES):
-        return _read_picture(path)
-    raise ImageError(f"{path}: unknown kind of image; known: {', '.join(PICTURES + NIFTI)}")
+    image = _reader(path)(path, units=units)
+    n_bad = image.array.size - int(np.isfinite(image.array).sum())
+    if n_bad:
+        raise ImageError(f"{path}: holds {n_bad} voxels that are NaN or infinite; give them a number or drop the row")
+    return image
 
 
-def read_mask(path: str | Path) -> Shaped[np.ndarray, "slice row column"]:
-    """Integer labels of a NIfTI mask, turned to the "LPS" view.
+def read_mask(path: str | Path, *, like: Image | None = None) -> Int32[np.ndarray, "slice row column"]:
+    """Integer labels of a mask, turned to the "LPS" view; with `like`, on the grid of that image turned to "LPS".
 
-    Raises ImageError for labels that are not whole numbers.
+    The two grids are compared in space (by their affines, never by shape alone) and the nearest label is taken where they
+    differ, so a structure thinner than the image's voxels may lose some of its own, or all. Where one of the two says
+    nothing about space, equal shapes are taken to be equal grids. A folder of NIfTI masks, one structure each, becomes one
+    array: labels count from 1 in the order of the file names, and where two overlap the later one stays.
+
+    Raises ImageError for labels that are not whole numbers, and where less than half of the labelled voxels (of all, if
+    none is labelled) lie inside the image.
     """
-    image = reorient(read_image(path), "LPS")
-    labels = np.rint(image.array)
-    if not np.array_equal(labels, image.array):
-        raise ImageError(f"{path}: is no mask: it holds values that are not whole numbers")
-    return labels.astype(np.int32)
+    if Path(path).is_dir():
+        return _read_masks(Path(path), like=like)
+    mask = reorient(read_image(path), "LPS")
+    labels = np.rint(mask.array).astype(np.int32)
+    if not np.array_equal(labels, mask.array):
+        raise ImageError(f"{path}: is no mask: it holds values that are not whole numbers; give the label map, not a map of odds")
+    return labels if like is None else _onto(labels, mask.affine, like=reorient(like, "LPS"), path=path)
+
+
+def _read_masks(folder: Path, *, like: Image | None) -> Int32[np.ndarray, "slice row column"]:
+    files = sorted(p for p in folder.iterdir() if p.name.lower().endswith(NIFTI))
+    if not files:
+        raise ImageError(f"{folder}: holds no NIfTI masks")
+    labels = np.zeros_like(read_mask(files[0], like=like))
+    for number, file in enumerate(files, start=1):
+        mask = read_mask(file, like=like)
+        if mask.shape != labels.shape:
+            raise ImageError(f"{file}: shape {mask.shape} is not the {labels.shape} of {files[0].name}; masks need one grid")
+        labels[mask > 0] = number
+    return labels
 
 
 def reorient(image: Image, orientation: str) -> Image:
@@ -69,16 +95,44 @@ def reorient(image: Image, orientation: str) -> Image:
     now, wanted = (nib.orientations.axcodes2ornt(o) for o in (image.orientation, orientation))
     turn = nib.orientations.ornt_transform(now, wanted)
     array = nib.orientations.apply_orientation(image.array.transpose(2, 1, 0), turn).transpose(2, 1, 0)
-    spacing = np.array(image.spacing_mm[::-1])[np.argsort(turn[:, 0])][::-1]
     affine = image.affine @ nib.orientations.inv_ornt_aff(turn, image.array.shape[::-1])
-    return Image(np.ascontiguousarray(array), tuple(map(float, spacing)), orientation, image.units, affine)
+    return in_space(np.ascontiguousarray(array), affine, image.units)
 
 
-def _read_nifti(path: Path, units: str) -> Image:
+def in_space(array: Float[np.ndarray, "slice row column"], affine: Float64[np.ndarray, "4 4"] | None, units: str) -> Image:
+    """An image whose spacing and orientation are what its affine says; without one it has neither."""
+    import nibabel as nib
+
+    if affine is None:
+        return Image(array, None, "", units)
+    spacing = tuple(round(float(s), 6) for s in nib.affines.voxel_sizes(affine)[::-1])  # float32 holds no more
+    return Image(array, spacing, "".join(nib.aff2axcodes(affine)), units, affine)
+
+
+def _reader(path: Path) -> Callable[..., Image]:
+    name = path.name.lower()
+    if path.is_file() and name.endswith(NIFTI):
+        return _read_nifti
+    if path.is_file() and name.endswith(PICTURES):
+        return _read_picture
+    if not path.exists():
+        raise ImageError(f"{path}: no such image file")
+    from pydicom.misc import is_dicom
+
+    from .dicom import read_dicom
+
+    if path.is_dir() or name.endswith(DICOM) or is_dicom(path):
+        return read_dicom
+    raise ImageError(f"{path}: unknown kind of image; known: {', '.join(PICTURES + NIFTI + DICOM)}, a DICOM folder")
+
+
+def _read_nifti(path: Path, *, units: str) -> Image:
     import nibabel as nib
 
     try:
         file = nib.load(path)
+        if file.get_data_dtype().kind not in "iuf":
+            raise TypeError(f"voxels of type {file.get_data_dtype()}")
         array = np.asarray(file.dataobj, dtype=np.float32)
     except Exception as error:  # nibabel, gzip and zlib raise a dozen kinds; each means the same to the user
         raise ImageError(f"{path}: cannot be read as NIfTI ({type(error).__name__}: {error})") from error
@@ -86,21 +140,74 @@ def _read_nifti(path: Path, units: str) -> Image:
         array = array[..., 0]
     if array.ndim != 3:
         raise ImageError(f"{path}: has {array.ndim} axes {array.shape}; save one 3D volume per file")
-    if not np.isfinite(array).all():
-        raise ImageError(f"{path}: holds {int((~np.isfinite(array)).sum())} voxels that are NaN or infinite")
-    spacing = tuple(float(s) for s in file.header.get_zooms()[:3][::-1])
-    return Image(
-        array.transpose(2, 1, 0), spacing, "".join(nib.aff2axcodes(file.affine)), units, np.asarray(file.affine, np.float64)
-    )
+    array = array.transpose(2, 1, 0)
+    if not file.header["sform_code"] and not file.header["qform_code"]:
+        return Image(array, tuple(float(s) for s in file.header.get_zooms()[2::-1]), "", units)
+    return in_space(array, _affine(file, path), units)
 
 
-def _read_picture(path: Path) -> Image:
+def _affine(file: "nibabel.Nifti1Image", path: Path) -> Float64[np.ndarray, "4 4"]:
+    """Of a NIfTI file whose statements about space do not contradict each other."""
+    import nibabel as nib
+
+    header, affine = file.header, np.asarray(file.affine, np.float64)
+    sizes, stated = nib.affines.voxel_sizes(affine), np.array(header.get_zooms()[:3], float)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
+        raise ImageError(f"{path}: its affine {affine[:3].tolist()} maps no volume; write the file anew with a valid one")
+    if header.get_xyzt_units()[0] in ("meter", "micron"):
+        raise ImageError(f"{path}: is in {header.get_xyzt_units()[0]}s; write it anew in mm")
+    if (np.abs(sizes / stated - 1) > CONTRADICTION).any():
+        raise ImageError(f"{path}: voxels of {sizes} mm by sform, {stated} by pixdim; write the file anew with the right one")
+    by_qform = "".join(nib.aff2axcodes(header.get_qform())) if header["qform_code"] else ""
+    by_sform = "".join(nib.aff2axcodes(affine))
+    if by_qform and by_qform != by_sform:
+        raise ImageError(f"{path}: axes are {by_sform} by sform, {by_qform} by qform; write the file anew with the right one")
+    return affine
+
+
+def _read_picture(path: Path, *, units: str) -> Image:
     from PIL import Image as Picture
+    from PIL import ImageOps
 
     try:
         with Picture.open(path) as picture:
-            deep = picture.mode.startswith("I") or picture.mode == "F"
-            array = np.asarray(picture if deep else picture.convert("L"), dtype=np.float32)
-    except (OSError, ValueError, SyntaxError) as error:
+            upright = ImageOps.exif_transpose(picture)
+            if upright.has_transparency_data:
+                upright = Picture.alpha_composite(Picture.new("RGBA", upright.size, "black"), upright.convert("RGBA"))
+            deep = upright.mode.startswith("I") or upright.mode == "F"
+            array = np.asarray(upright if deep else upright.convert("L"), dtype=np.float32)
+    except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as error:
         raise ImageError(f"{path}: cannot be read as a picture ({error})") from error
     return Image(array[None], None, "", "intensity")
+
+
+def _onto(
+    labels: Int32[np.ndarray, "slice row column"], affine: np.ndarray | None, *, like: Image, path: str | Path
+) -> np.ndarray:
+    """Labels on another grid of the same patient; both grids in LPS."""
+    from scipy.ndimage import affine_transform
+
+    if affine is None or like.affine is None:
+        if labels.shape != like.array.shape:
+            raise ImageError(f"{path}: shape {labels.shape} is not the image's {like.array.shape}, and no affine to fit it by")
+        return labels
+    to_mask = np.linalg.inv(affine) @ like.affine
+    corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(like.array.shape[::-1]) - 1)
+    if labels.shape == like.array.shape and np.abs(_moved(corners, to_mask) - corners).max() < 0.5:
+        return labels  # the nearest voxel is the same one everywhere
+    _refuse_elsewhere(labels, np.linalg.inv(to_mask), like.array.shape, path)
+    turn, shift, shape = to_mask[:3, :3], to_mask[:3, 3], like.array.shape[::-1]
+    return affine_transform(labels.T, turn, shift, output_shape=shape, order=0, mode="grid-constant").T
+
+
+def _refuse_elsewhere(labels: np.ndarray, to_image: np.ndarray, shape: tuple[int, int, int], path: str | Path) -> None:
+    voxels = np.flatnonzero(labels if labels.any() else np.ones_like(labels))
+    voxels = voxels[:: max(1, len(voxels) // 100_000)]  # enough to tell a half from less
+    there = _moved(np.stack(np.unravel_index(voxels, labels.shape)[::-1], axis=1), to_image)
+    share = ((there > -0.5) & (there < np.array(shape[::-1]) - 0.5)).all(axis=1).mean()
+    if share < 0.5:
+        raise ImageError(f"{path}: only {share:.0%} of the mask lies inside its image in space; it belongs to another image")
+
+
+def _moved(points: np.ndarray, affine: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "point 3"]:
+    return points @ affine[:3, :3].T + affine[:3, 3]

@@ -15,10 +15,10 @@ from jaxtyping import Int, UInt8
 
 from ..config import artifacts_dir
 from ..files import whole
-from .catalog import Dataset
+from .catalog import Dataset, is_volume
 from .manifest import ManifestError, digest
 from .preprocessing import preprocess_files, with_size
-from .readers import NIFTI, ImageError, read_mask
+from .readers import ImageError, read_mask
 
 NORMALS_PER_FINDING = 0.5  # normal slices drawn in an epoch for each slice that shows a finding
 
@@ -51,9 +51,9 @@ def load_units(dataset: Dataset) -> Units:
     Raises ManifestError for other volumes: a report is no caption of each of its slices, and captions made from masks
     need to know what their labels mean.
     """
-    if dataset.synthetic:
+    volumes = is_volume(dataset.manifest)
+    if dataset.synthetic and volumes.all():
         return slice_units(dataset)
-    volumes = dataset.manifest["image"].str.lower().str.endswith(NIFTI)
     if volumes.any():
         row = dataset.manifest.index[volumes.argmax()] + 2
         where = f"{dataset.manifest.attrs['name']}: row {row}, column 'image'"

@@ -89,24 +89,27 @@ def pretrain(
     train_rows, val_rows = _checked_rows(units, overlap_because)
     rng, accelerator = np.random.default_rng(plan.seed), Accelerator(mixed_precision=plan.precision)
     model.centre_texts(features[np.unique(units.table["text_id"].to_numpy()[train_rows])])
-    val_rows = np.random.default_rng(0).permutation(val_rows)  # the same batches for every seed
-    val_batches = list(_loader(units, features, val_rows, plan.batch_size))
-    size = min(plan.batch_size, len(draw_epoch(units, train_rows, rng)))
-    n_steps = plan.epochs * (len(draw_epoch(units, train_rows, rng)) // size)
+    # the same validation batches for every seed
+    val_batches = list(_loader(units, features, np.random.default_rng(0).permutation(val_rows), plan.batch_size))
+    n_drawn = len(draw_epoch(units, train_rows, rng))  # each epoch draws other units, but as many
+    size, n_steps = min(plan.batch_size, n_drawn), plan.epochs * (n_drawn // min(plan.batch_size, n_drawn))
     parts = accelerator.prepare(model, *_optimizer(model, plan, n_steps=n_steps))
     history = []
     with tqdm(total=n_steps, desc=f"pretrain {recipe.name}", leave=False) as bar:
         for epoch in range(1, plan.epochs + 1):
             start = time.perf_counter()
-            drawn = draw_epoch(units, train_rows, rng)
-            loader = accelerator.prepare(_loader(units, features, drawn, size, drop_last=True))
-            train_loss = _train_epoch(accelerator, parts, loader, recipe=recipe, rng=rng, bar=bar)
+            loader = _loader(units, features, draw_epoch(units, train_rows, rng), size, drop_last=True)
+            train_loss = _train_epoch(accelerator, parts, accelerator.prepare(loader), recipe=recipe, rng=rng, bar=bar)
             row = {"epoch": epoch, "train_loss": train_loss, **validate(parts[0], val_batches, recipe)}
-            history.append(row | {"scale": model.logit_scale.item(), "seconds": time.perf_counter() - start})
+            history += [row | {"scale": model.logit_scale.item(), "seconds": time.perf_counter() - start}]
     model.eval()
-    history = pd.DataFrame(history)
-    history.attrs["overlap_because"] = overlap_because
-    return history
+    return _as_table(history, overlap_because)
+
+
+def _as_table(history: list[dict], overlap_because: str) -> pd.DataFrame:
+    table = pd.DataFrame(history)
+    table.attrs["overlap_because"] = overlap_because
+    return table
 
 
 def _train_epoch(accelerator, parts: tuple, loader: DataLoader, *, recipe: Recipe, rng: np.random.Generator, bar) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..data import preprocessing
 from ..learn.losses import no_learning_level
 from ..measure import geometry, retrieval
 from . import solutions
@@ -168,6 +169,48 @@ EXERCISES = {
         (
             (lambda t: 1 - len(set(t)) / len(t), "count every row that has a twin, the first of them too"),
             (lambda t: float(len(t) - len(set(t))), "a share of all rows, not a count"),
+        ),
+    ),
+    "set_f1": Exercise(
+        solutions.set_f1,
+        (({"a", "b"}, {"b", "c", "d"}), (set(), set()), ({"a"}, set())),
+        (
+            (lambda a, b: len(a & b) / len(a | b) if a | b else 1.0, "that is the Jaccard index; F1 counts what is shared twice"),
+            (
+                lambda a, b: 2 * len(a & b) / max(1, len(a) + len(b)),
+                "two empty sets agree: a healthy study copied right is a hit",
+            ),
+            (lambda a, b: len(a & b) / max(1, len(a)), "that is recall only; what is said too much must cost, too"),
+        ),
+    ),
+    "volume_ml": Exercise(
+        solutions.volume_ml,
+        ((np.ones((2, 3, 4), bool), (10.0, 2.0, 1.0)), (np.eye(3, dtype=bool)[None], (5.0, 0.5, 0.5))),
+        (
+            (lambda m, s: float(m.sum() * np.prod(s)), "those are mm3; a millilitre holds a thousand of them"),
+            (lambda m, s: float(m.sum()), "voxels differ from file to file: multiply by the size of one in mm"),
+            (lambda m, s: float(m.sum() * s[1] * s[2] / 1000), "a voxel has three sides: the distance between slices counts"),
+        ),
+    ),
+    "to_hu": Exercise(
+        solutions.to_hu,
+        ((np.array([0, 24, 1064]), 1.0, -1024.0), (np.array([[10, 20]]), 0.5, -100.0)),
+        (
+            (lambda v, m, b: (v + b) * m, "slope first, then intercept"),
+            (lambda v, m, b: v * m - b, "the intercept is added; it is negative itself"),
+            (lambda v, m, b: (v * m + b) * m + b, "that is rescaled twice"),
+        ),
+    ),
+    "to_window": Exercise(
+        preprocessing.to_window,
+        ((np.array([-500.0, -100.0, 0.0, 155.0, 900.0]), -100.0, 155.0), (np.array([-2000.0, -500.0, 275.0]), -1000.0, 275.0)),
+        (
+            (lambda v, low, high: (v - low) / (high - low) * 255, "what lies outside the window is cut off: black or white"),
+            (lambda v, low, high: np.clip((v - low) / (high - low), 0, 1), "the result goes from 0 to 255"),
+            (
+                lambda v, low, high: np.clip((v - v.min()) / (v.max() - v.min()), 0, 1) * 255,
+                "the window's edges count, not the image's",
+            ),
         ),
     ),
 }

@@ -21,3 +21,18 @@ def share_repeated(texts: list[str]) -> float:
     """Share of texts that some other row has too."""
     counts = Counter(texts)
     return sum(counts[t] > 1 for t in texts) / len(texts)
+
+
+def set_f1(a: set, b: set) -> float:
+    """F1 between two sets: twice what they share, over their sizes together; two empty sets agree."""
+    return 2 * len(a & b) / (len(a) + len(b)) if a or b else 1.0
+
+
+def volume_ml(mask: np.ndarray, spacing_mm: tuple) -> float:
+    """Millilitres covered by a mask whose voxels are so many mm thick, high and wide."""
+    return float(mask.sum() * np.prod(spacing_mm) / 1000)
+
+
+def to_hu(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """Hounsfield units of a CT's stored values, by the two numbers in its DICOM header."""
+    return np.asarray(stored, float) * slope + intercept

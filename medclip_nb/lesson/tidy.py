@@ -53,9 +53,14 @@ def tidy(notebook: nbformat.NotebookNode, names: dict[str, str]) -> nbformat.Not
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.source = scrub(cell.source, names)
         if cell.cell_type == "code":
-            kept = [o for o in cell.outputs if _WIDGET not in o.get("data", {})]
+            kept = [o for o in cell.outputs if not _only_widget(o)]
             cell.outputs = [_scrub_output(output, names) for output in kept]
     return nbformat.from_dict(notebook)
+
+
+def _only_widget(output: dict) -> bool:
+    """Whether nothing is left to see without a kernel; a widget that brings a still picture keeps that alone."""
+    return output.get("data", {}).pop(_WIDGET, None) is not None and "image/png" not in output["data"]
 
 
 def _scrub_output(node, names: dict[str, str]):

@@ -1,22 +1,17 @@
-"""Every figure of the lessons. Plain arrays and tables in, a matplotlib Axes (or Figure, for grids) out.
+"""Every chart of the lessons. Plain arrays and tables in, a matplotlib Axes out.
 
-Anatomy is grey and radiological: the image's left is the patient's right. Other colours are the colour-blind safe
-palette of Okabe and Ito, and every colour is doubled by a label, a marker or a position.
+Colours are the colour-blind safe palette of Okabe and Ito, and every colour is doubled by a label, a marker or a position.
 """
-
-from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-TITLE_LINES = 2
 BACKGROUND = {"none": "0.75", "other": "0.45"}  # labels that are no label
 
 
@@ -34,22 +29,36 @@ def set_style() -> None:
     )
 
 
-def contact_sheet(
-    images: UInt8[np.ndarray, "n row column"], titles: list[str], *, n_columns: int = 6, width: float = 10
-) -> Figure:
-    """Grey images in a grid, each with its title above on at most two lines; 0 is black, 255 white."""
-    n_columns = min(n_columns, len(images))
-    n_rows = -(-len(images) // n_columns)
-    side = width / n_columns
-    titles = ["\n".join(wrap(t, round(side * 14), max_lines=TITLE_LINES, placeholder="…")) for t in titles]
-    lines = max(t.count("\n") for t in titles) + 1
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=(width, n_rows * (side + 0.19 * lines)), squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, image, title in zip(axes.flat, images, titles, strict=False):
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(title, fontsize=8, loc="center")
-    return figure
+def hu_histogram(
+    hu: Float[np.ndarray, "slice row column"], windows: dict[str, tuple[float, float]], *, ax: Axes | None = None
+) -> Axes:
+    """How often each HU value occurs (log scale), with each window's range as a bar above."""
+    ax = ax or plt.subplots(figsize=(8, 3.2))[1]
+    ax.hist(hu.ravel(), bins=np.arange(-1100, 1600, 20), color="0.55", log=True)
+    top = ax.get_ylim()[1]
+    for k, (name, (low, high)) in enumerate(windows.items()):
+        level = top * 2.2 ** (k + 0.5)
+        ax.plot([low, high], [level, level], color=COLOURS[k], linewidth=6, solid_capstyle="butt")
+        ax.text(high + 20, level, name, color="0.2", va="center", fontsize=9)
+    ax.set(
+        xlabel="Hounsfield units (HU)", ylabel="voxels in 20 HU", xlim=(-1100, 1600), ylim=(1, top * 2.2 ** (len(windows) + 0.5))
+    )
+    return ax
+
+
+def leak_bars(scores: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Score of many repeated splits of two kinds: columns `split`, `score`; each point is one split, chance dashed.
+
+    `scores` has the columns split (its name), score and chance.
+    """
+    ax = ax or plt.subplots(figsize=(7, 2.4))[1]
+    sns.stripplot(scores, x="score", y="split", hue="split", jitter=0.18, palette=list(COLOURS[:2]), legend=False, ax=ax)
+    ax.axvline(scores["chance"].mean(), color="0.35", linestyle="--", linewidth=1.2)
+    ax.annotate(
+        "copying a stranger", (scores["chance"].mean(), 0.02), xycoords=("data", "axes fraction"), fontsize=9, rotation=90
+    )
+    ax.set(xlim=(0, None), xlabel="mean F1 of copied findings", ylabel="")
+    return ax
 
 
 def split_bars(table: pd.DataFrame, *, by: str, ax: Axes | None = None) -> Axes:
@@ -161,17 +170,3 @@ def recall_curve(curves: dict[str, Float[np.ndarray, "k 2"]], *, ax: Axes | None
     ax.set(xlabel="k: how many answers are looked at", ylabel="R@k: share of queries answered", ylim=(0, 1.02))
     ax.legend(fontsize=8)
     return ax
-
-
-def answers(query: UInt8[np.ndarray, "row column"], texts: list[str], right: list[bool], *, title: str) -> Figure:
-    """One image query with its ranked texts; ✓ and ✗ say which are right."""
-    figure, (left, area) = plt.subplots(1, 2, figsize=(9, 2.3), width_ratios=(1, 4))
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    left.imshow(query, cmap="gray", vmin=0, vmax=255)
-    for axis in (left, area):
-        axis.axis("off")
-    for i, (text, good) in enumerate(zip(texts, right, strict=True)):
-        mark, colour = ("✓", COLOURS[2]) if good else ("✗", COLOURS[5])
-        line = f"{i + 1}. {mark} {text[:88]}{'…' if len(text) > 88 else ''}"
-        area.text(0, 1 - (i + 0.5) / len(texts), line, color=colour, fontsize=10, va="center", transform=area.transAxes)
-    return figure

@@ -4,6 +4,7 @@ Points are (x, y, z) in body coordinates: x to the patient's left from the midli
 body, z upwards from the pelvic floor. Arrays are (slice, row, column), which run upwards, to the back and to the left.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +16,6 @@ from .vocabulary import ORGAN_NAMES
 FIELD_MM = (544.0, 384.0, 384.0)  # slices, rows, columns together; the same whatever the grid
 WARP_MM = 4.0  # strength of the smooth deformation: standard deviation of each displacement
 WARP_WAVES = 3  # cosine waves an axis
-WARP_REACH_MM = 18.0  # no voxel moves further
 SHIFT_MM = 3.5  # standard deviation of an organ's place
 STRETCH = 0.05  # ... of its size, relative
 N_LOOPS = 26  # of small bowel
@@ -64,46 +64,45 @@ class Space:
     y: Float32[np.ndarray, "slice row column"]
     x: Float32[np.ndarray, "slice row column"]
     axes: tuple[np.ndarray, np.ndarray, np.ndarray]  # z, y, x (mm) before the deformation
+    reach_mm: tuple[float, float, float]  # along z, y, x no voxel is moved further
     spacing_mm: tuple[float, float, float]  # slice, row, column
 
     def box(self, low, high) -> Box:
         """Smallest block of voxels that holds everything between two corners (x, y, z)."""
-        edges = [
-            np.searchsorted(axis, (lo - WARP_REACH_MM, hi + WARP_REACH_MM))
-            for axis, lo, hi in zip(self.axes, low[::-1], high[::-1], strict=True)
-        ]
-        return tuple(slice(int(a), int(b)) for a, b in edges)
+        corners = zip(self.axes, low[::-1], high[::-1], self.reach_mm, strict=True)
+        return tuple(slice(bisect_left(axis, lo - reach), bisect_left(axis, hi + reach)) for axis, lo, hi, reach in corners)
 
 
-def spacing_mm(size: tuple[int, int, int]) -> tuple[float, float, float]:
-    """Distance (mm) between slices, rows and columns of a grid over the whole field."""
-    return tuple(extent / n for extent, n in zip(FIELD_MM, size, strict=True))
+def spacing_mm(size: tuple[int, int, int], field: float | int = 1) -> tuple[float, float, float]:
+    """Distance (mm) between slices, rows and columns of a grid over the whole field, widened in plane by the factor `field`."""
+    slices, rows, columns = (extent / n for extent, n in zip(FIELD_MM, size, strict=True))
+    return slices, rows * field, columns * field
 
 
-@lru_cache(maxsize=4)
-def grid_mm(size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """z, y, x (mm) of the voxel centres; x and y are 0 in the middle, z is 0 at the lower edge."""
-    z, y, x = ((np.arange(n) + 0.5) * d for n, d in zip(size, spacing_mm(size), strict=True))
-    return tuple(a.astype(np.float32) for a in (z, y - FIELD_MM[1] / 2 + 8, x - FIELD_MM[2] / 2))
+@lru_cache(maxsize=8)
+def grid_mm(size: tuple[int, int, int], spacing: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """z, y, x (mm) of the voxel centres; x is 0 and y is 8 in the middle, z is 0 at the lower edge."""
+    z, y, x = (((np.arange(n) + 0.5) * d).astype(np.float32) for n, d in zip(size, spacing, strict=True))
+    return z, y - y.mean() + 8, x - x.mean()
 
 
-def make_space(anatomy: Anatomy, size: tuple[int, int, int]) -> Space:
+def make_space(anatomy: Anatomy, size: tuple[int, int, int], spacing: tuple[float, float, float]) -> Space:
     """Coordinates in which the patient looks like the table of organs."""
-    axes = tuple(axis / s for axis, s in zip(grid_mm(size), anatomy.scale[::-1], strict=True))
+    axes = tuple(axis / s for axis, s in zip(grid_mm(size, spacing), anatomy.scale[::-1], strict=True))
     z, y, x = np.ix_(*axes)
-    dz, dy, dx = (_displacement(axes, waves) for waves in anatomy.waves)
-    return Space(z + dz, y + dy, x + dx, axes, spacing_mm(size))
+    moves = dz, dy, dx = [_displacement(axes, waves) for waves in anatomy.waves]
+    reach = tuple(float(max(move.max(), -move.min())) for move in moves)
+    return Space(z + dz, y + dy, x + dx, axes, reach, spacing)
 
 
 def _displacement(axes, waves) -> Float32[np.ndarray, "slice row column"]:
     """A smooth field (mm): a sum of products of one cosine an axis."""
-    total = np.float32(0)
-    for wave in waves:
-        fz, fy, fx = (
-            np.cos(2 * np.pi * (f * axis / 400 + p)).astype(np.float32) for axis, (f, p) in zip(axes, wave, strict=True)
-        )
-        total = total + (fz[:, None] * fy)[:, :, None] * fx
-    return total * np.float32(WARP_MM * np.sqrt(8 / WARP_WAVES) / 2)
+    fz, fy, fx = (
+        np.cos(2 * np.pi * (w[:, :1] * axis / 400 + w[:, 1:])).astype(np.float32)
+        for axis, w in zip(axes, waves.swapaxes(0, 1), strict=True)
+    )
+    fz *= np.float32(WARP_MM * np.sqrt(2 / WARP_WAVES))
+    return np.tensordot(fz.T, fy[:, :, None] * fx[:, None], 1)
 
 
 def ellipsoid(space: Space, centre, radii, *, turn: float = 0.0) -> tuple[Box, Float32[np.ndarray, "slice row column"]]:
@@ -118,25 +117,27 @@ def ellipsoid(space: Space, centre, radii, *, turn: float = 0.0) -> tuple[Box, F
     if turn:
         c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
         x, y = c * x + s * y, c * y - s * x
-    return box, np.square(x / radii[0]) + np.square(y / radii[1]) + np.square(z / radii[2])
+    a, b, c = 1 / radii
+    return box, np.square(x * a) + np.square(y * b) + np.square(z * c)
 
 
 def capsule(space: Space, start, end, radius: float | int) -> tuple[Box, Float32[np.ndarray, "slice row column"]]:
     """Block around a thick line and, in it, the squared relative distance from the line: below 1 is inside."""
     p, q = np.asarray(start, np.float32), np.asarray(end, np.float32)
     box = space.box(np.minimum(p, q) - radius, np.maximum(p, q) + radius)
-    rel = [c[box] - o for c, o in zip((space.x, space.y, space.z), p, strict=True)]
-    way = q - p
-    t = sum(r * w for r, w in zip(rel, way, strict=True)) / max(float(way @ way), 1e-6)
-    t = np.clip(t, 0, 1)
-    return box, sum(np.square(r - t * w) for r, w in zip(rel, way, strict=True)) / np.float32(radius**2)
+    x, y, z = (c[box] - o for c, o in zip((space.x, space.y, space.z), p, strict=True))
+    way, length2 = q - p, max(float((q - p) @ (q - p)), 1e-6)
+    along = x * way[0] + y * way[1] + z * way[2]
+    t = np.clip(along * (1 / length2), 0, 1)
+    return box, (np.square(x) + np.square(y) + np.square(z) + t * (t * length2 - 2 * along)) * float(1 / radius**2)
 
 
 def ellipse(space: Space, half_x, half_y, *, square: float = 0.0) -> Float32[np.ndarray, "slice row column"]:
     """Squared relative radius in a cylinder with half-axes (mm) given for each slice; `square` flattens its sides."""
-    u = np.square(space.x / np.asarray(half_x, np.float32)[:, None, None])
-    v = np.square(space.y / np.asarray(half_y, np.float32)[:, None, None])
-    return u + v - np.float32(square) * u * v if square else u + v
+    u, v = (
+        np.square(c * (1 / np.asarray(h)).astype(np.float32)[:, None, None]) for c, h in ((space.x, half_x), (space.y, half_y))
+    )
+    return u + v * (1 - square * u) if square else u + v
 
 
 def splat(space: Space, points: np.ndarray, weights: np.ndarray) -> Float32[np.ndarray, "slice row column"]:

@@ -26,7 +26,7 @@ def part(body: Body, box: Box) -> Body:
     """A view of a block of the body: what is drawn there is drawn in the body."""
     s = body.space
     axes = tuple(axis[b] for axis, b in zip(s.axes, box, strict=True))
-    space = Space(s.z[box], s.y[box], s.x[box], axes, s.spacing_mm)
+    space = Space(s.z[box], s.y[box], s.x[box], axes, s.reach_mm, s.spacing_mm)
     return Body(body.hu[box], body.labels[box], body.cavity[box], body.below[box], space, body.anatomy)
 
 
@@ -85,12 +85,11 @@ def outline(space: Space, anatomy: Anatomy) -> Body:
     muscle = ellipse(space, x, y, square=0.35)
     cavity = ellipse(space, x - wall_x, y - wall_y, square=0.3) < 1
     hu = np.full(space.x.shape, T.AIR, np.float32)
-    hu[skin < 1] = T.SKIN
+    np.copyto(hu, T.SKIN, where=skin < 1)
     if anatomy.sex == "F":
         _breasts(space, hu, fat)
-    hu[skin < 1 - 4 / 100] = T.FAT
-    hu[muscle < 1] = T.MUSCLE
-    hu[cavity] = T.FAT
+    for inside, value in ((skin < 1 - 4 / 100, T.FAT), (muscle < 1, T.MUSCLE), (cavity, T.FAT)):
+        np.copyto(hu, value, where=inside)
     _lay_on_table(space, hu, anatomy)
     right = space.x < 0
     top = np.where(right, np.float32(T.DOME_MM["right"]), np.float32(T.DOME_MM["left"]))
@@ -111,5 +110,4 @@ def _lay_on_table(space: Space, hu, anatomy: Anatomy) -> None:
     depth = y[:, None] + np.square(x) * 0.0011 - (104 + 0.8 * anatomy.fat_mm) * anatomy.scale[1]
     shell, foam = (depth > 0) & (depth < 7), (depth >= 7) & (depth < 34)
     for mask, value in ((shell, T.TABLE_HU), (foam, T.FOAM_HU)):
-        air = (hu == T.AIR) & mask
-        hu[air] = value
+        np.copyto(hu, value, where=(hu == T.AIR) & mask)

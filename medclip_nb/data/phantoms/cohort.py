@@ -1,75 +1,47 @@
 """Writes a cohort of synthetic torsos as files with a manifest; the same call always writes the same bytes."""
 
-import gzip
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from ... import config
-from ...files import write_text
+from ...files import sha256, whole, write_text
 from ..manifest import save_manifest
-from .anatomy import spacing_mm
+from .defects import known, plant
+from .formats import write_files
 from .reports import write_report
 from .study import Study, Visit, list_visits, make_study
 
-VERSION = 1  # of the generator: raise it when the same seed gives other bytes
-Size = tuple[int, int, int]  # slices, rows, columns
+VERSION = 2  # of the generator: raise it when the same seed gives other bytes
 MIN_PARALLEL = 24  # fewer studies are written without starting processes
-
-
-def nifti_bytes(volume: np.ndarray, spacing: tuple[float, float, float]) -> bytes:
-    """A gzipped NIfTI file in RAS orientation; the volume's columns run to the left and its rows to the back."""
-    import nibabel as nib
-
-    affine = np.diag([*spacing[::-1], 1.0])
-    affine[:3, 3] = -np.array(spacing[::-1]) * (np.array(volume.shape[::-1]) - 1) / 2
-    image = nib.Nifti1Image(np.ascontiguousarray(volume.transpose(2, 1, 0)[::-1, ::-1]), affine)
-    image.header.set_xyzt_units("mm", "sec")
-    return gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
 
 
 def write_study(root: Path, visit: Visit, size: tuple[int, int, int]) -> dict:
     """Writes one study's folder whole or not at all; gives its manifest row. A folder that is there is kept."""
     folder = root / visit.study_id
     if not folder.exists():
-        part = Path(tempfile.mkdtemp(prefix=f".{visit.study_id}-", suffix=".part", dir=root))
-        try:
+        with whole(folder) as part:
             _fill(part, visit, size)
-            _publish(part, folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
     return json.loads((folder / "study.json").read_text(encoding="utf-8"))
 
 
-def _publish(part: Path, folder: Path) -> None:
-    try:
-        part.rename(folder)
-    except OSError:
-        if not folder.exists():  # another process was first: its bytes are the same
-            raise
-
-
 def _fill(part: Path, visit: Visit, size: tuple[int, int, int]) -> None:
-    study, files = make_study(visit, size), {}
-    for name in ("image", "organs", "lesions"):
-        files[name] = nifti_bytes(getattr(study, name), spacing_mm(size))
-        (part / f"{name}.nii.gz").write_bytes(files[name])
-    row = _row(visit, study) | {"sha256": hashlib.sha256(files["image"]).hexdigest()}
-    (part / "study.json").write_text(json.dumps(row), encoding="utf-8")
-    part.chmod(0o755)
+    part.mkdir()
+    study = make_study(visit, size)
+    write_files(part, study, visit)
+    row = _row(visit, study)
+    sums = {"sha256": sha256(part / Path(row["image"]).name), "radiograph_sha256": sha256(part / "radiograph.png")}
+    (part / "study.json").write_text(json.dumps(row | sums), encoding="utf-8")
 
 
 def _row(visit: Visit, study: Study) -> dict:
     folder, report_rng = visit.study_id, visit.rng(5, visit.visit)
     return {
         "study_id": folder, "patient_id": visit.patient_id, "modality": "CT", "body_part": "torso", "sequence": "portal venous",
-        "image": f"{folder}/image.nii.gz", "mask": f"{folder}/organs.nii.gz", "lesions": f"{folder}/lesions.nii.gz",
+        "image": f"{folder}/{'image' if visit.as_series else 'image.nii.gz'}",
+        "mask": f"{folder}/organs.nii.gz", "lesions": f"{folder}/lesions.nii.gz",
         "report": write_report(study.findings, report_rng, held_out=visit.split == "test"),
         "findings": json.dumps(study.findings), "age": study.age, "sex": study.sex, "scanner": study.scanner,
         "split": visit.split, "source": "synthetic torso CT", "licence": "Apache-2.0",
@@ -85,19 +57,31 @@ def write_cohort(
     size: tuple[int, int, int],
     seed: int = 0,
     workers: int | None = None,
+    defects: tuple[str, ...] = (),
 ) -> Path:
-    """Writes studies and their manifest under `root` and gives the manifest's path.
+    """Writes studies and their manifests under `root`; gives the path of the volumes', beside which lies `radiographs.csv`.
 
     Sizes are slices, rows, columns. Interrupted, it leaves whole studies only, and a second call continues; the manifest comes
-    last. `workers` is the number of processes; None takes one for each core.
+    last. `workers` is the number of processes; None takes one for each core. `defects` are faults to plant (names in DEFECTS),
+    each in studies of its own; `defects.json` says which. Raises ValueError where no study is left for one.
     """
-    import pandas as pd
     from tqdm.auto import tqdm
 
-    root = Path(root)
-    _claim(root, {"version": VERSION, "size": list(size), "seed": seed})
-    visits = list_visits(n_train, n_val, n_test, seed)
+    root, visits = Path(root), list_visits(n_train, n_val, n_test, seed)
+    faults = {"defects": known(defects), "studies": [n_train, n_val, n_test]} if defects else {}
+    _claim(root, {"version": VERSION, "size": list(size), "seed": seed} | faults)
     rows = list(tqdm(_rows(root, visits, size, workers), total=len(visits), desc="synthetic torsos", leave=False))
+    if defects:
+        write_text(root / "defects.json", json.dumps(plant(root, visits, rows, size=size, names=defects), indent=1))
+    return _save(rows, root)
+
+
+def _save(rows: list[dict], root: Path) -> Path:
+    import pandas as pd
+
+    flat = {"modality": "DX", "sequence": "", "mask": "", "lesions": "", "source": "synthetic torso radiograph"}
+    pictures = [{"image": f"{r['study_id']}/radiograph.png", "sha256": r["radiograph_sha256"]} for r in rows]
+    save_manifest(pd.DataFrame([r | flat | p for r, p in zip(rows, pictures, strict=True)]), root / "radiographs.csv")
     return save_manifest(pd.DataFrame(rows), root / "manifest.csv")
 
 
@@ -127,10 +111,15 @@ def _rows(root: Path, visits: list[Visit], size, workers: int | None) -> Iterato
 
 
 def torso_cohort(preset: config.Preset, *, seed: int = 0) -> Path:
-    """Manifest of a preset's cohort, written the first time it is asked for."""
+    """Manifest of a preset's volumes, written the first time it is asked for."""
     n = {"n_train": preset.n_train, "n_val": preset.n_val, "n_test": preset.n_test}
     settings = n | {"size": preset.volume_size, "seed": seed}
     key = hashlib.sha256(json.dumps([VERSION, settings]).encode()).hexdigest()[:12]
     root = config.artifacts_dir() / "cohorts" / f"torso-{key}"
     manifest = root / "manifest.csv"
     return manifest if manifest.exists() else write_cohort(root, **settings)
+
+
+def radiograph_cohort(preset: config.Preset, *, seed: int = 0) -> Path:
+    """Manifest of the frontal radiographs of the same studies."""
+    return torso_cohort(preset, seed=seed).with_name("radiographs.csv")

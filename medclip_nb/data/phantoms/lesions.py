@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from .anatomy import Box, core, voxels
 from .body import Body
@@ -72,7 +72,7 @@ def _entry(plan: Plan, drawn: Drawn, label: int) -> dict:
 
 def _visible(canvas: Canvas, listed: list[dict]) -> list[dict]:
     """Findings that keep enough voxels; labels of the others leave the mask."""
-    counts = np.bincount(canvas.lesions.ravel(), minlength=len(listed) + 1)
+    counts = np.bincount(canvas.lesions[canvas.lesions > 0], minlength=len(listed) + 1)
     shown = []
     for entry in listed:
         n = int(counts[entry["label"]])
@@ -103,6 +103,18 @@ def ball(canvas: Canvas, voxel, radius_mm: float | int) -> tuple[Box, Float32[np
     box = tuple(slice(max(v - n, 0), min(v + n + 1, e)) for v, n, e in zip(voxel, reach, shape, strict=True))
     steps = np.ix_(*[(np.arange(b.start, b.stop) - v) * s / r for b, v, s, r in zip(box, voxel, spacing, radii, strict=True)])
     return box, sum(np.square(step, dtype=np.float32) for step in steps)
+
+
+def balls(canvas: Canvas, middles, radii_mm: Float[np.ndarray, " ball"]) -> Bool[np.ndarray, "slice row column"]:
+    """Voxels of many small spheres at once, each drawn as `ball` draws it."""
+    spacing, mask = np.array(canvas.body.space.spacing_mm), np.zeros(canvas.lesions.shape, bool)
+    radii = radii_mm[:, None] + [spacing[0] / 2 - 0.01, 0, 0]
+    reach = (radii.max(0) / spacing).astype(int)
+    steps = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1).reshape(-1, 3)
+    ball_of, step_of = np.nonzero(np.square(1 / radii) @ np.square(steps * spacing).T < 1)
+    places = middles[ball_of] + steps[step_of]
+    mask[tuple(places[((places >= 0) & (places < mask.shape)).all(1)].T)] = True
+    return mask
 
 
 def radius_of(canvas: Canvas, plan: Plan, spot: int) -> float:

@@ -26,7 +26,7 @@ def draw_body(space: Space, anatomy: Anatomy, changes: Changes) -> Body:
     body = outline(space, anatomy)
     _lungs(part(body, space.box((-300, -300, T.DOME_LOW_MM), (300, 300, 600))))
     tubes(body, T.THORAX_TUBES)
-    _liver(body)
+    _liver(part(body, space.box((-170, -120, 170), (110, 110, 400))))
     _heart(body, changes.heart)
     _bowel(body)
     tubes(body, T.ABDOMEN_TUBES)
@@ -44,21 +44,21 @@ def _lungs(body: Body) -> None:
     chest = ellipse(space, *chest_axes(space, T.APEX_MM))
     middle = 20 + 12 * np.clip(1 - np.abs(space.y + 10) / 50, 0, 1)
     inside = (chest < 1) & (np.abs(space.x) > middle) & (body.below < 0) & (space.z < T.APEX_MM)
-    body.hu[inside] = T.LUNG + 0.45 * space.y[inside]  # more blood at the back
+    np.copyto(body.hu, T.LUNG + 0.45 * space.y, where=inside)  # more blood at the back
     _lobes(body, inside)
     for side, number in ((1, 0), (-1, 1)):
         twigs = tree(body, number, (side * 30, 2, 418), (side * 78, 0, 395), (34, 46, 60))
-        body.hu[inside] += np.minimum(twigs, 620)[inside]
+        np.add(body.hu, np.minimum(twigs, 620), out=body.hu, where=inside)
 
 
 def _lobes(body: Body, inside) -> None:
     space = body.space
     upper = space.z > 386 + space.y  # above the oblique fissure
     for side, where in (("left", space.x > 0), ("right", space.x < 0)):
-        body.labels[inside & where & upper] = ORGANS[f"lung_upper_lobe_{side}"]
-        body.labels[inside & where & ~upper] = ORGANS[f"lung_lower_lobe_{side}"]
+        lobes = np.where(upper, np.uint8(ORGANS[f"lung_upper_lobe_{side}"]), np.uint8(ORGANS[f"lung_lower_lobe_{side}"]))
+        np.copyto(body.labels, lobes, where=inside & where)
     middle_lobe = inside & (space.x < 0) & upper & (space.z < 394)
-    body.labels[middle_lobe] = ORGANS["lung_middle_lobe_right"]
+    np.copyto(body.labels, ORGANS["lung_middle_lobe_right"], where=middle_lobe)
 
 
 def _liver(body: Body) -> None:
@@ -67,9 +67,9 @@ def _liver(body: Body) -> None:
         move, stretch = body.anatomy.shifts["liver"], body.anatomy.stretches["liver"]
         box, r2 = ellipsoid(body.space, centre + move, radii * stretch)
         inside[box] |= (r2 < 1) & body.cavity[box] & (body.below[box] > 2)
-    body.labels[inside], body.hu[inside] = ORGANS["liver"], contrast(body, 112)
     vessels = tree(body, 2, (-30, -14, 284), (-56, -4, 296), (34, 34, 28))
-    body.hu[inside] += np.minimum(vessels * 0.12, 42)[inside] * (body.space.z[inside] > 235)
+    np.copyto(body.labels, ORGANS["liver"], where=inside)
+    np.copyto(body.hu, contrast(body, 112) + np.minimum(vessels * 0.12, 42) * (body.space.z > 235), where=inside)
 
 
 def _heart(body: Body, factor: float) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from .anatomy import Box, core, ellipsoid, voxels
-from .lesions import Canvas, Drawn, ball, one_ball, paint_spots, pick, radius_of, spillable
+from .lesions import Canvas, Drawn, ball, balls, one_ball, paint_spots, pick, radius_of, spillable
 from .organs import aneurysm_shape
 from .places import place_name
 from .plans import Plan, aneurysm_level
@@ -42,13 +42,12 @@ def _in_box(canvas: Canvas, box: Box, inside) -> Bool[np.ndarray, "slice row col
 def _emphysema(canvas: Canvas, plan: Plan) -> Drawn:
     """Holes of very low density, more of them at the top."""
     lung = group_mask(canvas.body.labels, plan.organ)
-    index, mask = voxels(lung & (canvas.body.hu < -650)), np.zeros(lung.shape, bool)
+    index = voxels(lung & (canvas.body.hu < -650))
     n_holes = int(HOLES[0] + (HOLES[1] - HOLES[0]) * plan.severity)
     spread = (np.arange(n_holes) * 0.6180339887 + plan.spots[0, 0, 0]) % 1  # even, without drawing more
-    for share in 1 - spread**1.6:
-        box, r2 = ball(canvas, index[int(share * (len(index) - 1))], 3.2 + plan.size_mm * 0.28 * (1 - share))
-        mask[box] |= (r2 < 1) & lung[box]
-    return Drawn(mask & (canvas.body.hu < -600), plan.kind.hu)
+    share = 1 - spread**1.6
+    holes = balls(canvas, index[(share * (len(index) - 1)).astype(int)], 3.2 + plan.size_mm * 0.28 * (1 - share))
+    return Drawn(holes & lung & (canvas.body.hu < -600), plan.kind.hu)
 
 
 def _pericardial(canvas: Canvas, plan: Plan) -> Drawn | None:

@@ -102,7 +102,7 @@ def _slots(finding: dict, *, in_cm: bool) -> dict[str, str]:
     return {
         "where": place_phrase(finding), "side": finding["side"], "upto": "up to " if count > 1 else "",
         "size": f"{mm / 10:.1f} cm" if in_cm else f"{mm:.0f} mm", "n": NUMBERS[count - 1],
-        "s": "s" if count > 1 else "", "is": "es" if count > 1 else "is",
+        "one": "one" if count == 1 else NUMBERS[count - 1], "s": "s" if count > 1 else "", "is": "es" if count > 1 else "is",
         "sev": finding["severity"], "vol": _volume(finding),
     }  # fmt: skip
 

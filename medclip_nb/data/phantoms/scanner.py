@@ -24,20 +24,25 @@ class Scanner:
     noise_hu: float  # standard deviation
     grain_px: float  # coarseness of the noise: larger for a softer kernel
     blur_px: float  # of edges, in plane
+    field: float  # of view in plane, against FIELD_MM; never below 1
 
 
 SCANNERS = (
-    Scanner("Asterion 64", 10.0, 0.65, 0.50),
-    Scanner("Borealis CT", 14.0, 0.50, 0.38),
-    Scanner("Corvus One", 8.0, 0.85, 0.62),
+    Scanner("Asterion 64", 10.0, 0.65, 0.50, 1.0),
+    Scanner("Borealis CT", 14.0, 0.50, 0.38, 1.06),
+    Scanner("Corvus One", 8.0, 0.85, 0.62, 1.12),
 )
 
 
-def smooth_noise(white: Float32[np.ndarray, "slice row column"], px: float) -> Float32[np.ndarray, "slice row column"]:
-    """White noise made coarse in plane, then brought back to standard deviation 1."""
+def draw_noise(rng: np.random.Generator, size: tuple[int, int, int], px: float) -> Float32[np.ndarray, "slice row column"]:
+    """White noise made coarse in plane, of mean 0 and standard deviation 1.
+
+    Set bits of 64 random ones are counted: as good as normal once smoothed, and three times as fast to draw.
+    """
     from scipy.ndimage import gaussian_filter
 
-    smooth = gaussian_filter(white, (0, px, px), mode="wrap", truncate=3)
+    bits = np.bitwise_count(rng.integers(0, np.iinfo(np.uint64).max, size, np.uint64, endpoint=True))
+    smooth = gaussian_filter(bits.astype(np.float32) - 32, (0, px, px), mode="wrap", truncate=3)
     return smooth / smooth.std()
 
 
@@ -47,7 +52,7 @@ def add_texture(body: Body, texture: Float32[np.ndarray, "slice row column"]) ->
     for name, value in TEXTURE_HU.items():
         strength[ORGANS.get(name, 0)] = value
     tissue = body.hu > T.AIR + 5
-    body.hu[tissue] += (texture * strength[body.labels])[tissue]
+    np.add(body.hu, texture * strength[body.labels], out=body.hu, where=tissue)
 
 
 def scan(
@@ -57,5 +62,5 @@ def scan(
     from scipy.ndimage import gaussian_filter
 
     blurred = gaussian_filter(hu, (0, scanner.blur_px, scanner.blur_px), mode="nearest", truncate=3)
-    dark = 0.5 + 0.5 * (blurred > -900)  # little reaches the detector's noise floor outside the body
-    return np.clip(np.rint(blurred + noise * scanner.noise_hu * dark), -1024, 3071).astype(np.int16)
+    noise_hu = np.where(blurred > -900, np.float32(scanner.noise_hu), np.float32(scanner.noise_hu / 2))  # air absorbs nothing
+    return np.clip(np.rint(blurred + noise * noise_hu), -1024, 3071).astype(np.int16)

@@ -53,8 +53,8 @@ def _ribs(body: Body) -> None:
     space = body.space
     x, y = chest_axes(space, T.APEX_MM + 12)
     inner, outer = ellipse(space, x, y), ellipse(space, x + RIB_MM, y + RIB_MM)
-    level = (space.z - 0.55 * space.y) / 27  # ribs fall towards the front
+    level = (space.z - 0.55 * space.y) * np.float32(1 / 27)  # ribs fall towards the front
     cartilage = ((np.abs(space.x) < 30) & (space.y < 0)) | (space.z < 300 - space.y)
-    on_rib = (level % 1 < 0.45) & (space.z > T.DOME_LOW_MM) & ~cartilage
+    on_rib = (level - np.floor(level) < 0.45) & (space.z > T.DOME_LOW_MM) & ~cartilage
     ribs = (inner >= 1) & (outer < 1) & on_rib
     body.hu[ribs], body.labels[ribs] = 480, ORGANS["ribs"]

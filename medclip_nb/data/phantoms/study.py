@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 
 from ..manifest import SPLITS
-from .anatomy import draw_anatomy, make_space
+from .anatomy import draw_anatomy, make_space, spacing_mm
 from .lesions import Canvas, paint
 from .organs import draw_body
 from .painters import PAINTERS
 from .plans import Plan, draw_plans, follow_up, shape_changes
-from .scanner import SCANNERS, TEXTURE_PX, add_texture, scan, smooth_noise
+from .scanner import SCANNERS, TEXTURE_PX, Scanner, add_texture, draw_noise, scan
 from .variants import draw_variants
 
 VISIT_SHARES = (0.75, 0.17, 0.08)  # patients with one, two and three studies
@@ -35,6 +35,11 @@ class Visit:
     def study_id(self) -> str:
         return f"{self.patient_id}-{self.visit + 1}"
 
+    @property
+    def as_series(self) -> bool:
+        """Whether the image is kept as a DICOM series: the first training study's is."""
+        return (self.split, self.patient, self.visit) == ("train", 0, 0)
+
     def rng(self, *key: int) -> np.random.Generator:
         """A generator that depends on the patient and the key only."""
         return np.random.default_rng([self.seed, SPLITS.index(self.split), self.patient, *key])
@@ -48,6 +53,7 @@ class Study:
     organs: UInt8[np.ndarray, "slice row column"]
     lesions: UInt8[np.ndarray, "slice row column"]
     findings: list[dict]
+    spacing_mm: tuple[float, float, float]  # slice, row, column
     scanner: str
     age: int
     sex: str
@@ -73,17 +79,22 @@ def visit_plans(visit: Visit) -> list[Plan]:
     return plans
 
 
-def make_study(visit: Visit, size: tuple[int, int, int]) -> Study:
-    """Draws one examination from its number alone."""
-    who, noise = visit.rng(0), visit.rng(3, visit.visit)
+def draw_scanner(visit: Visit) -> Scanner:
+    """The machine that a visit happened to use."""
+    return SCANNERS[visit.rng(3, visit.visit).integers(len(SCANNERS))]
+
+
+def make_study(visit: Visit, size: tuple[int, int, int], *, scanner: Scanner | None = None) -> Study:
+    """Draws one examination from its number alone, with the machine it used or another."""
+    who, scanner = visit.rng(0), scanner or draw_scanner(visit)
     sex, age = "FM"[who.integers(2)], int(who.integers(*AGES)) + visit.visit
     anatomy, plans = draw_anatomy(who, sex), visit_plans(visit)
-    scanner = SCANNERS[noise.integers(len(SCANNERS))]
-    body = draw_body(make_space(anatomy, size), anatomy, shape_changes(plans))
-    texture = smooth_noise(visit.rng(4).standard_normal(size, np.float32), TEXTURE_PX)
+    spacing = spacing_mm(size, scanner.field)
+    body = draw_body(make_space(anatomy, size, spacing), anatomy, shape_changes(plans))
+    texture = draw_noise(visit.rng(4), size, TEXTURE_PX)
     add_texture(body, texture)
     canvas = Canvas(body, np.zeros(size, np.uint8), np.zeros(size, bool), texture)
     draw_variants(canvas)
     findings = paint(canvas, plans, PAINTERS)
-    grain = smooth_noise(noise.standard_normal(size, np.float32), scanner.grain_px)
-    return Study(scan(body.hu, grain, scanner), body.labels, canvas.lesions, findings, scanner.name, age, sex)
+    image = scan(body.hu, draw_noise(visit.rng(7, visit.visit), size, scanner.grain_px), scanner)
+    return Study(image, body.labels, canvas.lesions, findings, spacing, scanner.name, age, sex)

@@ -1,0 +1,75 @@
+"""The adapters by name, in the order in which a path is tried: the plainest layouts last."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from . import adapters_2d as two
+from . import adapters_3d as three
+from .adapters_dicom import dicom_folder, find_dicom
+from .layout import Layout
+from .manifest import COLUMNS, ManifestError, all_columns, read_table
+
+TEXT_COLUMNS = ("report", "text", "caption")
+IGNORED_PREFIX = "x_"  # a column the user wants kept in the file and out of the manifest
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """How one layout is recognised and read."""
+
+    find: Callable[[Path], Path | None]  # what to read at or right below a path; None: it is another layout
+    read: Callable[[Path, dict], Layout]  # with the dataset's card
+
+
+def find_folder(path: Path) -> Path | None:
+    """A folder with a CSV of texts beside its images."""
+    return path if path.is_dir() and any(path.glob("*.csv")) else None
+
+
+def folder(root: Path, about: dict) -> Layout:
+    """A folder of images (or of DICOM folders) with exactly one CSV: columns `image` and `text`, others as in a manifest."""
+    tables = sorted(root.glob("*.csv"))
+    if len(tables) != 1:
+        raise ManifestError(f"{root}: holds {len(tables)} CSV files; put one CSV with the columns image,text beside the images")
+    table, notes = _folder_columns(read_table(tables[0]), name=str(tables[0]))
+    return Layout(table, root, tables[0], notes)
+
+
+def _folder_columns(table: pd.DataFrame, *, name: str) -> tuple[pd.DataFrame, list[str]]:
+    texts = [c for c in TEXT_COLUMNS if c in table.columns]
+    if "image" not in table.columns or not texts:
+        lacks = "image" if "image" not in table.columns else "text"
+        raise ManifestError(f"{name}: column {lacks!r} is missing; the CSV has {', '.join(table.columns)}")
+    table = table.rename(columns={texts[0]: "report"}).drop(columns=[c for c in table if c.startswith(IGNORED_PREFIX)])
+    unknown = [c for c in table.columns if c not in COLUMNS]
+    if unknown:
+        raise ManifestError(
+            f"{name}: unknown column {unknown[0]!r}; rename it to one of {', '.join(COLUMNS)}, or to "
+            f"'{IGNORED_PREFIX}{unknown[0]}' to have it ignored"
+        )
+    notes = []
+    if "study_id" not in table.columns:
+        table = table.assign(study_id=table["image"])
+    if "patient_id" not in table.columns:
+        table = table.assign(patient_id=table["study_id"])
+        notes = ["no column patient_id: each image counts as its own patient"]
+    return all_columns(table), notes
+
+
+ADAPTERS = {
+    "medpix2": Adapter(two.find_medpix2, two.medpix2),
+    "covid_ct": Adapter(two.find_covid_ct, two.covid_ct),
+    "mednist": Adapter(two.find_mednist, two.mednist),
+    "openi": Adapter(two.find_openi, two.openi),
+    "rocov2": Adapter(two.find_rocov2, two.rocov2),
+    "medmnist": Adapter(three.find_medmnist, three.medmnist),
+    "totalsegmentator": Adapter(three.find_totalsegmentator, three.totalsegmentator),
+    "ct_rate": Adapter(three.find_ct_rate, three.ct_rate),
+    "brats": Adapter(three.find_brats, three.brats),
+    "ixi": Adapter(three.find_ixi, three.ixi),
+    "folder": Adapter(find_folder, folder),
+    "dicom_folder": Adapter(find_dicom, dicom_folder),
+}

@@ -1,0 +1,83 @@
+"""What is wrong with a manifest: leakage, copies, unreadable or mislabelled images, identifiers, contradictions, imbalance.
+
+`audit` opens each image once; all checks then work on the table and the small records that this left.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .audit_balance import balance
+from .audit_images import copies, image_values, orientation, recognisable, unreadable
+from .audit_texts import contradictions, report_copies
+from .manifest import PATHS, all_columns, check, patients_across_splits
+from .records import Finding, Record, look, names, some
+
+SEVERITIES = ("serious", "warning", "note")
+MINOR_COLUMNS = ("modality", "age", "sex", "report")  # a wrong or missing value there makes a row poorer, not wrong
+
+
+def audit(table: pd.DataFrame) -> pd.DataFrame:
+    """Everything found wrong with a manifest, most serious first: columns check, severity, rows, what, advice.
+
+    "serious" makes a score or the data's use wrong, "warning" wants a look, "note" is worth knowing. `rows` are positions in the
+    table. `attrs["groups"]` holds, for each finding, the same rows as groups that belong together (copies, a patient's rows), and
+    `attrs["faults"]` what `manifest.check` says of the cells.
+    """
+    table = check(all_columns(table), root=Path(table.attrs["root"]), name=table.attrs["name"], lenient=True)
+    records = look(table, {i for i, column, _ in table.attrs["faults"] if column in ("image", "mask")})
+    found = [finding for one in CHECKS for finding in one(table, records)]
+    found.sort(key=lambda f: SEVERITIES.index(f.severity))
+    rows = [list(dict.fromkeys(i for group in f.groups for i in group)) for f in found]
+    columns = {name: [getattr(f, name) for f in found] for name in ("check", "severity", "what", "advice")}
+    shown = pd.DataFrame(columns | {"rows": rows})[["check", "severity", "rows", "what", "advice"]]
+    shown.attrs |= {"groups": [f.groups for f in found], "faults": table.attrs["faults"]}
+    return shown
+
+
+def faults(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Cells that break the manifest's rules, by column; a table without any image is a table of texts."""
+    if (table["image"] == "").all():
+        yield Finding("no images", "note", [], "No row has an image: only tables and texts were looked at", "Nothing to do.")
+    told = pd.DataFrame(table.attrs["faults"], columns=["row", "column", "message"])
+    for column, rows in told.groupby("column", sort=False):
+        if column == "image" and (table["image"] == "").all():
+            continue
+        positions, first = rows["row"].tolist(), rows["message"].iloc[0]
+        what = (
+            f"{len(rows)} fault{'s' * (len(rows) > 1)} in column {column!r}, the first: {first}. Rows: {names(table, positions)}"
+        )
+        severity = "warning" if column in MINOR_COLUMNS else "serious"
+        kind = "files" if column in PATHS else "empty report" if column == "report" else "table"
+        yield Finding(kind, severity, [[i] for i in dict.fromkeys(positions)], what, "Correct these cells, or drop the rows.")
+
+
+def patient_overlap(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Patients with rows in more than one split, and rows that are in none."""
+    by_patient = table.reset_index(drop=True).groupby("patient_id")
+    across = patients_across_splits(table)
+    if across:
+        groups = [by_patient.indices[p].tolist() for p in across]
+        told = [f"{p} ({', '.join(sorted(set(table['split'].iloc[g])))})" for p, g in zip(across, groups, strict=True)]
+        what = f"{len(across)} patient{'s are' if len(across) > 1 else ' is'} in more than one split: {some(told)}"
+        yield Finding("patient overlap", "serious", groups, what, "Split by patient: all rows of a patient go into one split.")
+    without = np.flatnonzero(table["split"] == "").tolist()
+    if without and len(without) < len(table):
+        what = f"{len(without)} rows are in no split while others are: {names(table, without)}"
+        yield Finding("rows without split", "warning", [[i] for i in without], what, "Give each row a split, or none.")
+
+
+CHECKS = (
+    faults,
+    patient_overlap,
+    unreadable,
+    copies,
+    report_copies,
+    image_values,
+    orientation,
+    contradictions,
+    recognisable,
+    balance,
+)

@@ -1,0 +1,66 @@
+"""What is wrong with the reports of a manifest: copies, and contradictions with the known truth."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pandas as pd
+
+from .near import groups, near_texts
+from .records import Finding, Record, pairs_named, some
+
+OTHER = {"left": "right", "right": "left"}
+STEM = 5  # letters by which a finding's word is known: "nodul" for nodule, nodules and nodular
+NORMAL = "[]"  # what `findings` says of a study without any
+
+
+def report_copies(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Identical and nearly identical reports of different patients; normal ones are expected to repeat."""
+    texts = table["report"].str.split().str.join(" ").str.lower()
+    first = texts.drop_duplicates()
+    same = {text: rows for text, rows in texts.reset_index(drop=True).groupby(texts.to_numpy()).indices.items() if text}
+    near = groups(near_texts(first.tolist()), len(first)) if len(first) > 1 else []
+    near = [[int(i) for k in g for i in same.get(first.iloc[k], ())] for g in near]
+    for kind, found in (("identical", [r.tolist() for r in same.values() if len(r) > 1]), ("near-identical", near)):
+        found = [g for g in found if table["patient_id"].iloc[g].nunique() > 1]
+        normal = [g for g in found if (table["findings"].iloc[g] == NORMAL).all()]
+        across = [g for g in found if g not in normal and table["split"].iloc[g].nunique() > 1]
+        within = [g for g in found if g not in normal and g not in across]
+        yield from _told(table, kind, normal, "note", "of normal studies", "Expected: count each as right for the others.")
+        yield from _told(
+            table, kind, across, "warning", "in different splits", "A test text was seen in training: score without."
+        )
+        yield from _told(
+            table, kind, within, "warning", "of different patients", "Check whose report it is; count copies as right."
+        )
+
+
+def _told(table: pd.DataFrame, kind: str, found: list, severity: str, where: str, advice: str) -> Iterator[Finding]:
+    if found:
+        n, rows = len(found), sum(map(len, found))
+        what = f"{n} {kind} report{'s' * (n > 1)} {where} ({rows} rows): {pairs_named(table, found)}"
+        yield Finding(f"{kind} reports", severity, found, what, advice)
+
+
+def contradictions(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Reports that give a finding's side otherwise than the truth does, where the truth is known."""
+    wrong = {
+        i: wrong_sides(r, json.loads(f)) for i, (r, f) in enumerate(zip(table["report"], table["findings"], strict=True)) if f
+    }
+    wrong = {i: said for i, said in wrong.items() if said}
+    if wrong:
+        what = f"{len(wrong)} report{'s' * (len(wrong) > 1)} and truth disagree on a side: "
+        what += some([f"{table['study_id'].iloc[i]}: {said}" for i, said in wrong.items()])
+        yield Finding("laterality", "warning", [[i] for i in wrong], what, "Look at the image; correct the report or the truth.")
+
+
+def wrong_sides(report: str, findings: list[dict]) -> str:
+    """ "left nodule is called right": the first finding whose sentences name the other side only; "" if there is none."""
+    sentences = re.split(r"\.\s|[\n;]", report.lower())
+    for finding in findings:
+        stems = [word[:STEM] for word in finding["finding"].lower().split()]
+        about = " ".join(s for s in sentences if all(stem in s for stem in stems))
+        other = OTHER.get(finding["side"])
+        if other and re.search(rf"\b{other}\b", about) and not re.search(rf"\b({finding['side']}|both|bilateral\w*)\b", about):
+            return f"{finding['side']} {finding['finding']} is called {other}"
+    return ""
