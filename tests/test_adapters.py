@@ -11,7 +11,7 @@ import pytest
 from toy import write_picture
 
 from medclip_nb.config import PRESETS
-from medclip_nb.data.adapters_2d import MEDPIX_PLACEHOLDER
+from medclip_nb.data.adapters.pictures import MEDPIX_PLACEHOLDER
 from medclip_nb.data.catalog import card, load, local_copy, resolve, texts
 from medclip_nb.data.manifest import ManifestError
 from medclip_nb.data.readers import read_image

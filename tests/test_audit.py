@@ -9,7 +9,7 @@ from PIL import Image
 
 from medclip_nb.config import PRESETS
 from medclip_nb.data.audit import SEVERITIES, audit
-from medclip_nb.data.audit_texts import wrong_sides
+from medclip_nb.data.audit.texts import wrong_sides
 from medclip_nb.data.manifest import all_columns, read_manifest, save_manifest
 from medclip_nb.data.phantoms import DEFECTS, radiograph_cohort, write_cohort
 

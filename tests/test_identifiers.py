@@ -8,7 +8,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from scipy.ndimage import gaussian_filter
 
-from medclip_nb.data.identifiers import identifiers, looks_lettered
+from medclip_nb.data.audit.identifiers import identifiers, looks_lettered
 
 FIELDS = {
     "PatientName": ("Doe^Jane", "serious"),

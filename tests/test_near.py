@@ -7,9 +7,9 @@ import pytest
 from PIL import Image as Picture
 from scipy.ndimage import gaussian_filter
 
-from medclip_nb.data.near import N_BANDS, N_NEIGHBOURS, SAME_TEXT, bucket_pairs, groups, near_images, near_texts
+from medclip_nb.data.audit.near import N_BANDS, N_NEIGHBOURS, SAME_TEXT, bucket_pairs, groups, near_images, near_texts
+from medclip_nb.data.audit.records import thumbnail
 from medclip_nb.data.readers import Image
-from medclip_nb.data.records import thumbnail
 
 WORDS = ["the", "a", "no", "left", "right", "lung", "liver", "cyst", "nodule", "large", "of", "in", "with", "and", "stone"]
 

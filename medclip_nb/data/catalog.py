@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..config import Preset, artifacts_dir, shipped
 from .adapters import ADAPTERS
-from .layout import Layout
+from .adapters.layout import Layout
 from .manifest import ManifestError, all_columns, check, read_manifest, split_by_patient
 from .preprocessing import Preprocessing, ct_contract, mr_contract, picture_contract
 from .readers import PICTURES

@@ -1,6 +1,7 @@
 """What a leak is worth: a classifier that knows nothing about disease, scored under an honest and a leaking split."""
 
 import json
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from ..measure.statistics import Score, mean_score
 from .solutions import set_f1
 
 SHARES = (0.7, 0.1, 0.2)  # of rows in training, validation and test
+RADIOGRAPH = "-dx"  # behind the name of a study: its radiograph
+N_STRANGERS = 20  # times that neighbours are dealt out at random, for the level of chance
 GRID = (16, 16, 16)  # cells of the coarse image that neighbours are found by
 
 
@@ -44,7 +47,8 @@ def copied_score(table: pd.DataFrame, near: pd.DataFrame, *, name: str, n_bootst
     """
     sets, rows, neighbours = finding_sets(table), near["row"].to_numpy(), near["neighbour"].to_numpy()
     values = _f1(sets, rows, neighbours)
-    chance = float(np.mean(_f1(sets, rows, np.random.default_rng(0).permutation(neighbours))))
+    rng = np.random.default_rng(0)
+    chance = float(np.mean([_f1(sets, rows, rng.permutation(neighbours)) for _ in range(N_STRANGERS)]))
     patients = table["patient_id"].to_numpy(str)[rows]
     return mean_score(name, np.array(values), patients, chance=chance, n_bootstrap=n_bootstrap)
 
@@ -83,8 +87,8 @@ def cohort_with_faults(*, seed: int) -> tuple[pd.DataFrame, dict[str, list[str]]
 
 
 def is_named(found: pd.DataFrame, table: pd.DataFrame, studies: list[str]) -> bool:
-    """Whether a serious finding or a warning names one of these studies."""
-    rows = set(np.flatnonzero(table["study_id"].isin(studies)))
+    """Whether a serious finding or a warning names the CT or the radiograph of one of these studies."""
+    rows = set(np.flatnonzero(table["study_id"].str.removesuffix(RADIOGRAPH).isin(studies)))
     return any(rows & set(numbers) for numbers in found.loc[found["severity"] != "note", "rows"])
 
 
@@ -96,18 +100,21 @@ def published(name: str) -> catalog.Dataset | None:
         return None
 
 
+def listing(found: pd.DataFrame) -> None:
+    """Prints what an audit found, without its notes: serious first."""
+    for severity, check, what in zip(found["severity"], found["check"], found["what"], strict=True):
+        if severity != "note":
+            print(fill(f"{severity:8} {check}: {what}", width=110, subsequent_indent=" " * 9))
+
+
 def _small_cohort(seed: int, defects: tuple[str, ...]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """CT rows and the radiographs' rows of one small cohort in one table."""
+    """CT and radiographs of one small cohort in one table, and where its faults are."""
     smoke = PRESETS["smoke"]
     root = artifacts_dir() / "cohorts" / f"audit-v{phantoms.VERSION}-{'faults' if defects else 'clean'}-{seed}"
-    if not (root / "manifest.csv").exists():
+    if not (root / "radiographs.csv").exists():
         sizes = {"n_train": smoke.n_train, "n_val": smoke.n_val, "n_test": smoke.n_test, "size": smoke.volume_size}
         phantoms.write_cohort(root, **sizes, seed=seed, defects=defects)
-    table = read_manifest(root / "manifest.csv", lenient=True)
-    return table, json.loads((root / "defects.json").read_text()) if defects else {}
-
-
-def listing(found: pd.DataFrame):
-    """What an audit found, without its notes: serious first, a line for each."""
-    shown = found[found["severity"] != "note"].sort_values("severity", kind="stable")
-    return shown[["severity", "check", "what"]].reset_index(drop=True).style.hide(axis="index")
+    scans, pictures = (read_manifest(root / name, lenient=True) for name in ("manifest.csv", "radiographs.csv"))
+    table = pd.concat([scans, pictures.assign(study_id=pictures["study_id"] + RADIOGRAPH)], ignore_index=True)
+    table.attrs |= {"root": str(root), "name": str(root / "manifest.csv")}
+    return table, json.loads((root / "defects.json").read_text(encoding="utf-8")) if defects else {}

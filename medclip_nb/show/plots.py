@@ -54,9 +54,7 @@ def leak_bars(scores: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = ax or plt.subplots(figsize=(7, 2.4))[1]
     sns.stripplot(scores, x="score", y="split", hue="split", jitter=0.18, palette=list(COLOURS[:2]), legend=False, ax=ax)
     ax.axvline(scores["chance"].mean(), color="0.35", linestyle="--", linewidth=1.2)
-    ax.annotate(
-        "copying a stranger", (scores["chance"].mean(), 0.02), xycoords=("data", "axes fraction"), fontsize=9, rotation=90
-    )
+    ax.annotate("chance", (scores["chance"].mean(), 1.02), xycoords=("data", "axes fraction"), fontsize=9, ha="center")
     ax.set(xlim=(0, None), xlabel="mean F1 of copied findings", ylabel="")
     return ax
 

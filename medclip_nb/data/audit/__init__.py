@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .audit_balance import balance
-from .audit_images import copies, image_values, orientation, recognisable, unreadable
-from .audit_texts import contradictions, report_copies
-from .manifest import PATHS, all_columns, check, patients_across_splits
+from ..manifest import PATHS, all_columns, check, patients_across_splits
+from .balance import balance
+from .images import copies, image_values, orientation, recognisable, unreadable
 from .records import Finding, Record, look, names, some
+from .texts import contradictions, report_copies
 
 SEVERITIES = ("serious", "warning", "note")
 MINOR_COLUMNS = ("modality", "age", "sex", "report")  # a wrong or missing value there makes a row poorer, not wrong

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from .manifest import SPLITS
+from ..manifest import SPLITS
 from .records import Finding, Record
 
 ALPHA = 0.01  # chance of a false warning in the whole table: divided by the number of tests made

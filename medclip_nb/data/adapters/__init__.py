@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import adapters_2d as two
-from . import adapters_3d as three
-from .adapters_dicom import dicom_folder, find_dicom
+from ..manifest import COLUMNS, ManifestError, all_columns, read_table
+from . import pictures, volumes
+from .dicom_tree import dicom_folder, find_dicom
 from .layout import Layout
-from .manifest import COLUMNS, ManifestError, all_columns, read_table
 
 TEXT_COLUMNS = ("report", "text", "caption")
 IGNORED_PREFIX = "x_"  # a column the user wants kept in the file and out of the manifest
@@ -60,16 +59,16 @@ def _folder_columns(table: pd.DataFrame, *, name: str) -> tuple[pd.DataFrame, li
 
 
 ADAPTERS = {
-    "medpix2": Adapter(two.find_medpix2, two.medpix2),
-    "covid_ct": Adapter(two.find_covid_ct, two.covid_ct),
-    "mednist": Adapter(two.find_mednist, two.mednist),
-    "openi": Adapter(two.find_openi, two.openi),
-    "rocov2": Adapter(two.find_rocov2, two.rocov2),
-    "medmnist": Adapter(three.find_medmnist, three.medmnist),
-    "totalsegmentator": Adapter(three.find_totalsegmentator, three.totalsegmentator),
-    "ct_rate": Adapter(three.find_ct_rate, three.ct_rate),
-    "brats": Adapter(three.find_brats, three.brats),
-    "ixi": Adapter(three.find_ixi, three.ixi),
+    "medpix2": Adapter(pictures.find_medpix2, pictures.medpix2),
+    "covid_ct": Adapter(pictures.find_covid_ct, pictures.covid_ct),
+    "mednist": Adapter(pictures.find_mednist, pictures.mednist),
+    "openi": Adapter(pictures.find_openi, pictures.openi),
+    "rocov2": Adapter(pictures.find_rocov2, pictures.rocov2),
+    "medmnist": Adapter(volumes.find_medmnist, volumes.medmnist),
+    "totalsegmentator": Adapter(volumes.find_totalsegmentator, volumes.totalsegmentator),
+    "ct_rate": Adapter(volumes.find_ct_rate, volumes.ct_rate),
+    "brats": Adapter(volumes.find_brats, volumes.brats),
+    "ixi": Adapter(volumes.find_ixi, volumes.ixi),
     "folder": Adapter(find_folder, folder),
     "dicom_folder": Adapter(find_dicom, dicom_folder),
 }

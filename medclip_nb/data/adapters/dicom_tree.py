@@ -1,4 +1,4 @@
-"""Trees of DICOM series as a dataset; an adapter as in `adapters_2d`."""
+"""Trees of DICOM series as a dataset; an adapter as in `adapters.pictures`."""
 
 import os
 import re
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..manifest import MODALITIES, ManifestError
+from ..readers import DICOM
 from .layout import Layout, joined
-from .manifest import MODALITIES, ManifestError
-from .readers import DICOM
 
 DICOM_TAGS = {
     "patient_id": "PatientID",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..config import artifacts_dir
-from ..files import whole
+from ...config import artifacts_dir
+from ...files import whole
 
 MADE_FROM_LABELS = "the dataset has no texts: each report is made from the image's label and is no radiologist's sentence"
 NO_PATIENTS = "no patients are published: each image counts as its own, so intervals are too narrow"

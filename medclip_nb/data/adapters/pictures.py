@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+from ..manifest import read_table
 from .layout import MADE_FROM_LABELS, NO_PATIENTS, Layout, by_stem, holder, joined
-from .manifest import read_table
 
 MEDPIX_PLACEHOLDER = "Replace this - DESCRIPTION OF THE IMAGE OR FINDINGS."
 MEDPIX_REGIONS = {

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
+from ..selfcheck import WHY, flipped_axis
 from .near import FEW, groups, near_images, near_texts
 from .records import Finding, Record, names, pairs_named, some
-from .selfcheck import WHY, flipped_axis
 
 TOO_SMALL_PX = 16
 MOSTLY_WHITE = 0.5  # share of voxels at the largest value

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, UInt8
 
-from ..files import sha256
+from ...files import sha256
+from ..preprocessing import Preprocessing, preprocess
+from ..readers import NIFTI, PICTURES, Image, ImageError, read_image, read_mask, reorient
+from ..selfcheck import hu_state
 from .identifiers import identifiers, looks_lettered
-from .preprocessing import Preprocessing, preprocess
-from .readers import NIFTI, PICTURES, Image, ImageError, read_image, read_mask, reorient
-from .selfcheck import hu_state
 
 PICTURE, VOLUME = Preprocessing((1, 32, 32)), Preprocessing((8, 16, 16))  # thumbnails
 MAX_WORKERS = 8  # a large volume in each is the memory this takes

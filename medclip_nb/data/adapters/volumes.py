@@ -1,4 +1,4 @@
-"""Datasets of volumes, each from its publisher's layout to the manifest's columns; adapters as in `adapters_2d`.
+"""Datasets of volumes, each from its publisher's layout to the manifest's columns; adapters as in `adapters.pictures`.
 
 What the readers cannot take as it is (an .npz of thousands of images, a 4D NIfTI) is converted once into artifacts/converted.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..manifest import SPLITS, ManifestError, read_table
 from .layout import MADE_FROM_LABELS, NO_PATIENTS, Layout, by_stem, converted, holder, joined
-from .manifest import SPLITS, ManifestError, read_table
 
 MEDMNIST = re.compile(r"organ([acs]mnist|mnist3d)(_\d+)?\.npz")
 CT_RATE_SPLITS = {"train": "train", "valid": "test"}
