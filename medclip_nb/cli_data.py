@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 
 from . import config
@@ -13,12 +14,14 @@ EXAMPLES = {
     "  medclip-nb data get mednist --accept-licence\n"
     "  medclip-nb data get ixi --accept-licence --to /data/ixi",
     "data check": "examples:\n  medclip-nb data check ./my_images          the table and whether its files are there\n"
-    "  medclip-nb data check manifest.csv --images   every image opened, too",
+    "  medclip-nb data check manifest.csv --images   every image opened, too\n"
+    "  medclip-nb data check scan.nii.gz             what one file says",
     "data audit": "examples:\n  medclip-nb data audit ./my_images       what could make a score a lie, on one page\n"
     "  medclip-nb data audit torso --preset smoke -o torso.html",
     "cache": "examples:\n  medclip-nb cache                        where it is and how large\n  medclip-nb cache clear",
     "cache clear": "examples:\n  medclip-nb cache clear                  deletes what can be made again",
 }
+MOST_SPACINGS = 5  # that are listed
 SEVERITIES = ("serious", "warning", "note")
 
 
@@ -94,36 +97,59 @@ def check_command(args: argparse.Namespace) -> int:
     from .data import catalog
     from .data.manifest import patients_across_splits
 
+    if Path(args.data).is_file() and not args.data.lower().endswith((".csv", ".npz", ".tgz")):
+        return _describe(Path(args.data))
     dataset = catalog.load(args.data, config.PRESETS[args.preset])
     table = dataset.manifest
-    if args.images:
-        _open_all(dataset)
+    spacings = _open_all(dataset) if args.images else {}
     people, seen = table["patient_id"].nunique(), "images opened" if args.images else "files are there"
     print(f"{dataset.name}: {len(table)} rows, {people} patients, all {seen}")
     for column in ("split", "modality", "body_part"):
         counts = table[column].replace("", "not given").value_counts()
         print(f"  {column}: {', '.join(f'{value} {n}' for value, n in counts.items())}")
+    if spacings:
+        print(
+            f"  spacing mm (slices x rows x columns): {', '.join(f'{s} ({n})' for s, n in spacings.most_common(MOST_SPACINGS))}"
+        )
     crossing = patients_across_splits(table)
     notes = [*dataset.notes, *([f"{len(crossing)} patients are in more than one split: see `data audit`"] if crossing else [])]
     print("".join(f"  note: {note}\n" for note in notes), end="")
     return 0
 
 
-def _open_all(dataset) -> None:
+def _describe(path: Path) -> int:
+    """Prints what the reader says of one image."""
+    from .data.readers import read_image
+    from .data.selfcheck import hu_state
+
+    image = read_image(path)
+    print(f"{path}: {' x '.join(map(str, image.array.shape))} voxels (slices x rows x columns)")
+    print(f"  spacing mm: {_spacing(image)}\n  orientation: {image.orientation or 'not stated'}")
+    print(f"  values: {image.array.min():g} to {image.array.max():g}; if this is CT, they look like: {hu_state(image.array)}")
+    return 0
+
+
+def _spacing(image) -> str:
+    return " x ".join(f"{mm:.3f}" for mm in image.spacing_mm) if image.spacing_mm else "not stated"
+
+
+def _open_all(dataset) -> Counter:
+    """Opens every image; how many have which spacing. Raises ManifestError naming the first that cannot be read."""
     from tqdm.auto import tqdm
 
     from .data.manifest import ManifestError
     from .data.readers import ImageError, read_image
 
-    bad = []
+    bad, spacings = [], Counter()
     for row, name in tqdm(dataset.manifest["image"].items(), total=len(dataset.manifest), desc="images", leave=False):
         try:
-            read_image(dataset.root / name, units=dataset.contract.units)
+            spacings[_spacing(read_image(dataset.root / name, units=dataset.contract.units))] += 1
         except ImageError as error:
             bad.append(f"row {row + 2}, column 'image': {error}")
     if bad:
         more = f" (and {len(bad) - 1} more of {len(dataset.manifest)} images)" if len(bad) > 1 else ""
         raise ManifestError(f"{dataset.manifest.attrs['name']}: {bad[0]}{more}")
+    return spacings
 
 
 def audit_command(args: argparse.Namespace) -> int:

@@ -76,7 +76,7 @@ def choose(table: dict, kind: str, name: str):
 
 def home() -> Path:
     """Folder that run products go to: $MEDCLIP_NB_HOME, else the working directory."""
-    return Path(os.environ.get("MEDCLIP_NB_HOME") or ".").resolve()
+    return Path(os.path.abspath(os.environ.get("MEDCLIP_NB_HOME") or "."))
 
 
 def artifacts_dir() -> Path:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -43,15 +44,14 @@ def sha256(path: str | Path) -> str:
 
     A file that has kept its size and its time of change since it was last hashed in this process is not read again.
     """
-    path = Path(path)
-    if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    about = os.stat(path)
+    if stat.S_ISDIR(about.st_mode):
+        inside = sorted(p for p in Path(path).rglob("*") if p.is_file() and not p.name.startswith("."))
         lines = "".join(f"{p.relative_to(path).as_posix()} {sha256(p)}\n" for p in inside)
         return hashlib.sha256(lines.encode()).hexdigest()
-    about = path.stat()
     key = (str(path), about.st_ino, about.st_size, about.st_mtime_ns)
     if key not in _HASHES:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if time.time() - about.st_mtime < SETTLED_S:  # it may change again within the clock's tick
             return found

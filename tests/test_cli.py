@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from toy import lps_volume, write_nifti
 
-from medclip_nb import __version__, cli, config
+from medclip_nb import __version__, bench, cli, config
 from medclip_nb.data import audit, catalog, download
 from medclip_nb.lesson import audit_page, course
 
@@ -128,7 +129,8 @@ def test_data_check_counts_what_is_there(picture_folder, capsys):
     assert cli.main(["data", "check", str(picture_folder), "--images"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"{picture_folder.name}: 12 rows, 6 patients, all images opened"
-    assert out[2:] == ["  modality: not given 12", "  body_part: not given 12"]
+    assert out[2:4] == ["  modality: not given 12", "  body_part: not given 12"]
+    assert out[4:] == ["  spacing mm (slices x rows x columns): not stated (12)"]
 
 
 def test_data_check_opens_images_only_when_asked_and_names_the_first_bad_row(picture_folder, capsys):
@@ -215,3 +217,30 @@ def test_lab_from_a_wheel_copies_notebooks_and_overwrites_none(home, monkeypatch
 def test_lab_in_a_checkout_opens_the_notebooks_in_place(monkeypatch):
     monkeypatch.setattr(config, "shipped", lambda folder: Path("/elsewhere") / folder)
     assert cli.writable_notebooks() == Path("/elsewhere/notebooks")
+
+
+def test_check_says_what_one_file_says(tmp_path, capsys):
+    path = write_nifti(tmp_path / "v.nii.gz", lps_volume(), "RAS")
+    assert cli.main(["data", "check", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "6 x 10 x 8 voxels (slices x rows x columns)" in said
+    assert "orientation: RAS" in said
+
+
+def test_check_of_images_says_their_spacings(tmp_path, capsys):
+    write_nifti(tmp_path / "v.nii.gz", lps_volume(), "LPS")
+    (tmp_path / "texts.csv").write_text("image,text,modality\nv.nii.gz,a scan,CT\n")
+    assert cli.main(["data", "check", str(tmp_path), "--images"]) == 0
+    said = capsys.readouterr().out
+    assert "spacing mm (slices x rows x columns): " in said
+    assert "(1)" in said
+
+
+def test_a_benchmark_prints_a_table_and_writes_json(monkeypatch, capsys, home):
+    row = {"what": "x", "ours": 1.0, "rival": 2.0, "unit": "s", "ratio": 2.0, "note": "n"}
+    monkeypatch.setattr(bench, "BENCHES", {"one": lambda: [row]})
+    assert cli.main(["bench", "one"]) == 0
+    assert "what  ours  rival" in capsys.readouterr().out
+    assert json.loads((home / "reports" / "bench.json").read_text()) == [row]
+    assert cli.main(["bench", "two"]) == 2
+    assert "unknown benchmark 'two'; choose from: one" in capsys.readouterr().err

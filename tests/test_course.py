@@ -148,6 +148,20 @@ def test_an_unknown_lesson_lists_the_known(notebooks):
         course.choose(["7"])
 
 
+def test_a_lesson_for_its_own_data_is_left_out_of_a_run_on_other_data(notebooks):
+    write_lesson(notebooks, "01_any", [])
+    write_lesson(notebooks, "02_own", [])
+    path = notebooks / "02_own.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["medclip_nb"] = {"own_data": "it needs masks"}
+    nbformat.write(notebook, path)
+    numbers = lambda *given: [lesson.number for lesson in course.fitting(*given)]  # noqa: E731
+    assert numbers(None, None) == ["01", "02"]
+    assert numbers(None, "other") == ["01"]
+    with pytest.raises(ValueError, match="lesson 02 runs on its own data only: it needs masks"):
+        numbers(["02"], "other")
+
+
 def test_a_notebook_without_parameters_cell_is_refused_before_anything_runs(notebooks):
     notebooks.mkdir(parents=True)
     nbformat.write(nbformat.v4.new_notebook(), notebooks / "01_x.ipynb")

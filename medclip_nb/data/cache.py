@@ -5,12 +5,15 @@ import math
 import os
 import time
 from collections.abc import Callable
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
 
 from ..config import CACHE_GB, artifacts_dir
 from ..files import whole
+
+LEVEL = 6  # of LZ4: a first reading costs some ms more, each later one is smaller and faster
 
 
 def folder() -> Path:
@@ -22,7 +25,8 @@ def fetch(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     """The array kept under `name`, read-only; made by `make` and kept if there is none or its file is damaged."""
     file = file_of(name)
     try:
-        array = _unpack(file.read_bytes())
+        with file.open("rb") as handle, mmap(handle.fileno(), 0, access=ACCESS_READ) as raw:
+            array = _unpack(raw)
         os.utime(file)  # when it was last used: `trim` goes by it
         return array
     except (OSError, ValueError, KeyError, TypeError):  # none there, or whatever half a file may look like
@@ -79,14 +83,20 @@ def _pack(array: np.ndarray) -> bytes:
     import pyarrow as pa
 
     about = json.dumps({"dtype": array.dtype.str, "shape": array.shape})
-    return about.encode() + b"\n" + pa.Codec("lz4").compress(np.ascontiguousarray(array).tobytes(), asbytes=True)
+    return (
+        about.encode()
+        + b"\n"
+        + pa.Codec("lz4", compression_level=LEVEL).compress(np.ascontiguousarray(array).tobytes(), asbytes=True)
+    )
 
 
-def _unpack(raw: bytes) -> np.ndarray:
+def _unpack(raw: mmap) -> np.ndarray:
     import pyarrow as pa
 
-    end = raw.index(b"\n")
+    end = raw.find(b"\n")
     about = json.loads(raw[:end])
     dtype = np.dtype(about["dtype"])
     n_bytes = math.prod(about["shape"]) * dtype.itemsize
-    return np.frombuffer(pa.Codec("lz4").decompress(memoryview(raw)[end + 1 :], n_bytes), dtype).reshape(about["shape"])
+    with memoryview(raw) as view, view[end + 1 :] as packed:
+        values = pa.Codec("lz4").decompress(packed, n_bytes)
+    return np.frombuffer(values, dtype).reshape(about["shape"])

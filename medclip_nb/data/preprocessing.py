@@ -143,8 +143,6 @@ def preprocess_files(paths: list[Path], contract: Preprocessing) -> UInt8[np.nda
 
 def cached(path: Path, contract: Preprocessing) -> UInt8[np.ndarray, "channel slice row column"]:
     """`preprocess(read_image(path))`, kept in the cache under the file's (or DICOM folder's) content and the contract."""
-    if not path.exists():
-        raise ImageError(f"{path}: no such image file")
 
     def make() -> np.ndarray:
         try:
@@ -152,7 +150,11 @@ def cached(path: Path, contract: Preprocessing) -> UInt8[np.ndarray, "channel sl
         except ImageError as error:
             raise error if str(path) in str(error) else ImageError(f"{path}: {error}") from error
 
-    return cache.fetch(cache_name(path, contract), make)
+    try:
+        name = cache_name(path, contract)
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such image file") from None
+    return cache.fetch(name, make)
 
 
 def cache_name(path: Path, contract: Preprocessing) -> str:

@@ -35,7 +35,7 @@ def write_page(found: pd.DataFrame, table: pd.DataFrame, path: str | Path) -> Pa
         rank, texts = SEVERITIES.index(finding["severity"]), finding["check"].endswith(TEXT_CHECKS)
         some_ids = [ids[i] for i in finding["rows"][:MOST_IDS]]
         cards.append(finding | {"ids": some_ids, "groups": figures, "rank": rank, "texts": texts})
-    about = {"name": Path(table.attrs["name"]).name, "n": len(table), "counts": _counts(found), "findings": cards}
+    about = {"name": Path(table.attrs["root"]).resolve().name, "n": len(table), "counts": _counts(found), "findings": cards}
     return write_text(path, _environment().get_template("audit.html").render(**about, style=style()))
 
 

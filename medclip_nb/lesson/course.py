@@ -31,6 +31,7 @@ class Lesson:
     question: str
     needs: frozenset[str]  # numbers of the lessons whose products it reads
     parameters: dict  # literals of its `parameters` cell
+    own_data: str = ""  # why it runs on its own data only; empty: it runs on any
 
 
 def lessons() -> list[Lesson]:
@@ -49,8 +50,9 @@ def _read(path: Path) -> Lesson:
     if missing:
         raise ValueError(f"{path.name}: no cell tagged 'parameters' that sets {', '.join(missing)}")
     title, question = heading(notebook)
-    needs = frozenset(str(n).zfill(2) for n in notebook.metadata.get("medclip_nb", {}).get("needs", []))
-    return Lesson(path, path.name[:2], title or path.stem, question, needs, parameters)
+    about = notebook.metadata.get("medclip_nb", {})
+    needs = frozenset(str(n).zfill(2) for n in about.get("needs", []))
+    return Lesson(path, path.name[:2], title or path.stem, question, needs, parameters, about.get("own_data", ""))
 
 
 def choose(numbers: list[str] | None) -> list[Lesson]:
@@ -63,13 +65,23 @@ def choose(numbers: list[str] | None) -> list[Lesson]:
     return [lesson for lesson in every if lesson.number in wanted]
 
 
+def fitting(numbers: list[str] | None, dataset: str | None) -> list[Lesson]:
+    """`choose`, without the lessons that cannot run on `dataset`; ValueError with the reason if one was asked for by number."""
+    chosen = choose(numbers)
+    unfit = [lesson for lesson in chosen if dataset and lesson.own_data and dataset != lesson.parameters["DATASET"]]
+    if unfit and numbers:
+        raise ValueError(f"lesson {unfit[0].number} runs on its own data only: {unfit[0].own_data}")
+    return [lesson for lesson in chosen if lesson not in unfit]
+
+
 def run_course(numbers: list[str] | None = None, *, preset: str, dataset: str | None = None, seed: int = 0) -> list[Outcome]:
     """Runs lessons, writes their reports and the index as each one ends; a failing lesson does not stop the others.
 
-    `dataset` None leaves each lesson the one it was written for. An interrupt ends all kernels and leaves whole files.
+    `dataset` None leaves each lesson the one it was written for; with one, lessons that run on no other are left out. An
+    interrupt ends all kernels and leaves whole files.
     """
     config.choose(config.PRESETS, "preset", preset)
-    chosen = choose(numbers)
+    chosen = fitting(numbers, dataset)
     dataset = str(Path(dataset).resolve()) if dataset and os.sep in dataset else dataset
     runner, outcomes = Runner(), []
     work = partial(run_lesson, preset=preset, dataset=dataset, seed=seed, runner=runner)

@@ -20,9 +20,7 @@ HEADER = ("PatientID", "PatientName", "Modality", "ManufacturerModelName", "Pixe
 def examples_with_masks(lesson: Lesson) -> pd.DataFrame:
     """The manifest of CT studies whose masks' labels are known. Raises ValueError for any other data."""
     if not (lesson.data.synthetic and lesson.data.contract.windows_hu):
-        raise ValueError(
-            f"lesson 02 needs CT in HU with organ masks of known labels, which {lesson.data.name} has not; run it on 'torso'"
-        )
+        raise ValueError(f"lesson {lesson.number} needs CT with organ masks of known labels: run it on 'torso'")
     return lesson.data.manifest
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, UInt8
 
+from ...config import PERCENTILES
 from ...files import sha256
-from ..preprocessing import Preprocessing, preprocess
+from ..preprocessing import to_window
 from ..readers import NIFTI, PICTURES, Image, ImageError, read_image, read_mask, reorient
 from ..selfcheck import hu_state
 from .identifiers import identifiers, looks_lettered
 
-PICTURE, VOLUME = Preprocessing((1, 32, 32)), Preprocessing((8, 16, 16))  # thumbnails
+PICTURE, VOLUME = (1, 32, 32), (8, 16, 16)  # sizes of thumbnails
 MAX_WORKERS = 8  # a large volume in each is the memory this takes
 MIN_ORGAN_VOXELS = 20  # an organ of fewer has no mean worth comparing
 
@@ -83,8 +84,21 @@ def _look_at(root: Path, row: dict) -> Record:
 
 
 def thumbnail(image: Image) -> UInt8[np.ndarray, "slice row column"]:
-    """The image on 32 x 32 pixels, or 8 x 16 x 16 for a volume, from its 0.5 to its 99.5 percentile."""
-    return preprocess(image, PICTURE if len(image.array) == 1 else VOLUME)[0]
+    """The image on 32 x 32 pixels, or 8 x 16 x 16 for a volume, from its 0.5 to its 99.5 percentile.
+
+    Made for being compared by the thousand, so without the contract's care for mm; a picture keeps its proportions.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    array, (low, high) = image.array, np.percentile(image.array, PERCENTILES)
+    if len(array) == 1:
+        short = max(array.shape) - np.array(array.shape[1:])
+        array = np.pad(array, ((0, 0), *((n // 2, n - n // 2) for n in short)), constant_values=array.min())
+    small = interpolate(
+        torch.from_numpy(np.ascontiguousarray(array))[None, None], PICTURE if len(array) == 1 else VOLUME, mode="area"
+    )
+    return to_window(small[0, 0].numpy(), float(low), float(high))
 
 
 def _organ_means(root: Path, row: dict, image: Image) -> tuple[dict[int, float], str]:

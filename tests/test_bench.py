@@ -1,0 +1,35 @@
+"""Benchmarks: that both sides are measured and do the same work. No time is asserted."""
+
+import numpy as np
+import pytest
+
+from medclip_nb import bench
+from medclip_nb.data import catalog, preprocessing
+
+
+@pytest.fixture
+def tiny(monkeypatch, torso):
+    monkeypatch.setattr(bench, "N_STUDIES", 3)
+    monkeypatch.setattr(bench, "REPEATS", 1)
+    monkeypatch.setattr(catalog, "load", lambda *_: torso)
+
+
+def test_the_image_cache_is_measured_beside_its_rival(tiny):
+    rows = bench.image_cache()
+    assert [r["what"] for r in rows] == ["second reading", "cache on disk"]
+    assert all(r["ours"] > 0 and r["rival"] > 0 for r in rows)
+    assert all(r["ratio"] == pytest.approx(r["rival"] / r["ours"], rel=0.05) for r in rows)
+
+
+def test_caches_that_hold_different_pixels_are_not_compared(tiny, monkeypatch, torso):
+    shape = (torso.contract.channels, *torso.contract.size)
+    monkeypatch.setattr(preprocessing, "cached", lambda *_: np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match="the comparison is void"):
+        bench.image_cache()
+
+
+def test_the_growth_of_the_audit_is_measured(monkeypatch):
+    monkeypatch.setattr(bench, "AUDIT_ROWS", (20, 40))
+    (row,) = bench.audit_growth()
+    assert row["ours"] > 0
+    assert row["rival"] > 0
