@@ -35,12 +35,12 @@ class SliceViewer:
         import ipywidgets as widgets
 
         n = self.volume.shape[1]
-        which = widgets.IntSlider(n // 2, 0, n - 1, description="slice", continuous_update=True)
+        which = widgets.IntSlider(n // 2 + 1, 1, n, description=f"slice of {n}", continuous_update=True)
         channel = widgets.Dropdown(options=[(name, i) for i, name in enumerate(self.channels)], value=self.start)
         picture = widgets.Image(value=self._png(n // 2, self.start), format="png", width=VIEW_PX)
 
         def show(_) -> None:
-            picture.value = self._png(which.value, channel.value)
+            picture.value = self._png(which.value - 1, channel.value)
 
         which.observe(show, "value")
         channel.observe(show, "value")
