@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from medclip_nb.lesson import checks, solutions
-from medclip_nb.lesson.checks import EXERCISES, attempt
+from medclip_nb.lesson.checks import attempt
+from medclip_nb.lesson.exercises import EXERCISES
 
 MISTAKES = [(name, i) for name, exercise in EXERCISES.items() for i in range(len(exercise.mistakes))]
 

@@ -36,3 +36,25 @@ def volume_ml(mask: np.ndarray, spacing_mm: tuple) -> float:
 def to_hu(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     """Hounsfield units of a CT's stored values, by the two numbers in its DICOM header."""
     return np.asarray(stored, float) * slope + intercept
+
+
+def draw_weights(counts: list[int], power: float) -> np.ndarray:
+    """Probabilities of drawing phrases that occur so often: ~ count ** power."""
+    weights = np.asarray(counts, float) ** power
+    return weights / weights.sum()
+
+
+def word_dice(a: str, b: str) -> float:
+    """Twice the words that two texts share, over the words of both; each word counts once in a text."""
+    words_a, words_b = set(a.split()), set(b.split())
+    return 2 * len(words_a & words_b) / (len(words_a) + len(words_b))
+
+
+def no_learning(n: int) -> float:
+    """Loss (nats) of a model that sees nothing, in a batch of n different texts."""
+    import torch
+
+    from ..config import RECIPES
+    from ..learn.losses import no_learning_level
+
+    return no_learning_level(RECIPES["clip"], torch.arange(n))

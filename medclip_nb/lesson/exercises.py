@@ -1,0 +1,161 @@
+"""The exercises by name: the right function, inputs to try, and wrong functions with the hint that each deserves."""
+
+import numpy as np
+
+from ..data import preprocessing
+from ..measure import geometry, retrieval
+from . import solutions
+from .checks import Exercise
+
+_RNG = np.random.default_rng(0)
+_SIM = np.array([[0.9, 0.8, 0.1, 0.0], [0.5, 0.5, 0.4, 0.1], [0.2, 0.2, 0.2, 0.2]])
+_RELEVANT = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]], bool)
+_PROMPTS = _RNG.normal(size=(3, 4))
+_PROMPTS /= np.linalg.norm(_PROMPTS, axis=1, keepdims=True)
+_NEAR_A, _NEAR_B = np.array([[1, 2], [0, 2], [3, 0], [2, 1]]), np.array([[2, 1], [3, 2], [1, 3], [2, 0]])
+_IMAGES, _TEXTS = _RNG.normal(size=(5, 3)) + 1, _RNG.normal(size=(4, 3))
+
+EXERCISES = {
+    "no_learning_level": Exercise(
+        solutions.no_learning,
+        ((2,), (64,), (128,)),
+        (
+            (lambda n: 1 / n, "1/n is the probability of the right text; the loss is minus its logarithm"),
+            (lambda n: np.log2(n), "that is in bits; the loss is in nats, so use the natural logarithm"),
+            (lambda n: -np.log(n), "the sign: a loss is minus the logarithm of a probability, so it is positive"),
+        ),
+    ),
+    "class_embedding": Exercise(
+        solutions.class_embedding,
+        ((_PROMPTS,), (_PROMPTS[:1],)),
+        (
+            (lambda p: p.mean(0), "the mean of unit vectors is shorter than 1: normalise after averaging too"),
+            (lambda p: p.sum(0), "divide by the length of the sum: cosines need a vector of length 1"),
+            (lambda p: p.mean(0) / np.abs(p.mean(0)).sum(), "that is the L1 norm; a cosine needs the L2 norm"),
+        ),
+    ),
+    "first_ranks": Exercise(
+        retrieval.first_ranks,
+        ((_SIM, _RELEVANT),),
+        (
+            (
+                lambda s, r: 1 + ((s > np.where(r, s, -np.inf).max(1, keepdims=True)) & ~r).sum(1),
+                "ties count in favour: collapsed embeddings would be perfect. A wrong item as similar comes first",
+            ),
+            (lambda s, r: retrieval.first_ranks(s, r) - 1, "the best rank is 1, not 0"),
+            (
+                lambda s, r: 1 + (s > np.diag(s[:, : len(s)])[:, None]).sum(1),
+                "item i is not always the answer to query i: use `relevant`",
+            ),
+        ),
+    ),
+    "recall_at": Exercise(
+        retrieval.recall_at,
+        ((np.array([1, 2, 3, 7]), 2), (np.array([5, 1]), 5)),
+        (
+            (lambda r, k: (r < k).astype(float), "rank k is still among the first k: <=, not <"),
+            (lambda r, k: float((r <= k).mean()), "give a 0 or 1 for each query: intervals need them before the mean"),
+        ),
+    ),
+    "modality_gap": Exercise(
+        geometry.modality_gap,
+        ((_IMAGES, _TEXTS),),
+        (
+            (lambda a, b: np.linalg.norm(a[:4] - b, axis=1).mean(), "first the means, then one distance between them"),
+            (lambda a, b: a.mean(0) - b.mean(0), "that is the difference as a vector; take its length"),
+        ),
+    ),
+    "neighbour_overlap": Exercise(
+        geometry.neighbour_overlap,
+        ((_NEAR_A, _NEAR_B),),
+        (
+            (lambda a, b: (a == b).mean(1), "the order of neighbours does not matter: compare as sets"),
+            (lambda a, b: geometry.neighbour_overlap(a, b) * a.shape[1], "divide by k: a share, not a count"),
+        ),
+    ),
+    "patients_across_splits": Exercise(
+        solutions.patients_across_splits,
+        ((["a", "a", "b", "c", "c"], ["train", "test", "train", "val", "val"]), (["a"], ["test"])),
+        (
+            (
+                lambda p, s: sorted({x for x in p if p.count(x) > 1}),
+                "a patient may have several rows, as long as all are in one split",
+            ),
+            (lambda p, s: [], "patient 'a' is in train and in test"),
+        ),
+    ),
+    "share_repeated": Exercise(
+        solutions.share_repeated,
+        ((["x", "y", "x", "x"],), (["x", "y"],)),
+        (
+            (lambda t: 1 - len(set(t)) / len(t), "count every row that has a twin, the first of them too"),
+            (lambda t: float(len(t) - len(set(t))), "a share of all rows, not a count"),
+        ),
+    ),
+    "set_f1": Exercise(
+        solutions.set_f1,
+        (({"a", "b"}, {"b", "c", "d"}), (set(), set()), ({"a"}, set())),
+        (
+            (lambda a, b: len(a & b) / len(a | b) if a | b else 1.0, "that is the Jaccard index; F1 counts what is shared twice"),
+            (
+                lambda a, b: 2 * len(a & b) / max(1, len(a) + len(b)),
+                "two empty sets agree: a healthy study copied right is a hit",
+            ),
+            (lambda a, b: len(a & b) / max(1, len(a)), "that is recall only; what is said too much must cost, too"),
+        ),
+    ),
+    "volume_ml": Exercise(
+        solutions.volume_ml,
+        ((np.ones((2, 3, 4), bool), (10.0, 2.0, 1.0)), (np.eye(3, dtype=bool)[None], (5.0, 0.5, 0.5))),
+        (
+            (lambda m, s: float(m.sum() * np.prod(s)), "those are mm3; a millilitre holds a thousand of them"),
+            (lambda m, s: float(m.sum()), "voxels differ from file to file: multiply by the size of one in mm"),
+            (lambda m, s: float(m.sum() * s[1] * s[2] / 1000), "a voxel has three sides: the distance between slices counts"),
+        ),
+    ),
+    "to_hu": Exercise(
+        solutions.to_hu,
+        ((np.array([0, 24, 1064]), 1.0, -1024.0), (np.array([[10, 20]]), 0.5, -100.0)),
+        (
+            (lambda v, m, b: (v + b) * m, "slope first, then intercept"),
+            (lambda v, m, b: v * m - b, "the intercept is added; it is negative itself"),
+            (lambda v, m, b: (v * m + b) * m + b, "that is rescaled twice"),
+        ),
+    ),
+    "to_window": Exercise(
+        preprocessing.to_window,
+        ((np.array([-500.0, -100.0, 0.0, 155.0, 900.0]), -100.0, 155.0), (np.array([-2000.0, -500.0, 275.0]), -1000.0, 275.0)),
+        (
+            (lambda v, low, high: (v - low) / (high - low) * 255, "what lies outside the window is cut off: black or white"),
+            (lambda v, low, high: np.clip((v - low) / (high - low), 0, 1), "the result goes from 0 to 255"),
+            (
+                lambda v, low, high: np.clip((v - v.min()) / (v.max() - v.min()), 0, 1) * 255,
+                "the window's edges count, not the image's",
+            ),
+        ),
+    ),
+    "draw_weights": Exercise(
+        solutions.draw_weights,
+        (([9, 4, 1], 0.5), ([3, 1], 0.0), ([5, 2], 1.0)),
+        (
+            (lambda c, p: np.asarray(c, float) ** p, "probabilities sum to 1: divide by the sum"),
+            (lambda c, p: np.asarray(c, float) / np.sum(c), "raise the counts to the power first"),
+            (lambda c, p: (np.asarray(c, float) / np.sum(c)) ** p, "raise first, divide last: else they do not sum to 1"),
+        ),
+    ),
+    "word_dice": Exercise(
+        solutions.word_dice,
+        (("a b c", "b c d e"), ("a a b", "a b"), ("x", "y")),
+        (
+            (
+                lambda a, b: len(set(a.split()) & set(b.split())) / len(set(a.split()) | set(b.split())),
+                "that is the Jaccard index",
+            ),
+            (lambda a, b: 2 * len(set(a) & set(b)) / len(set(a + b)), "words, not characters"),
+            (
+                lambda a, b: 2 * len(set(a.split()) & set(b.split())) / (len(a.split()) + len(b.split())),
+                "a word that occurs twice counts once: compare sets",
+            ),
+        ),
+    ),
+}

@@ -1,0 +1,1 @@
+"""What reports say: sections, findings, organ texts, phrase dictionary, prompts and similarity."""
