@@ -131,7 +131,7 @@ def test_similarity_panels_share_their_scale_and_write_their_values():
     sim = np.array([[1, 0.25], [0.25, 0.5]])
     figure = text.similarity_panels({"x": sim, "y": 1 - sim}, ["A", "B"])
     panels = [a for a in figure.axes if a.images]
-    assert [a.get_title() for a in panels] == ["x", "y"]
+    assert [a.get_title(loc="left") for a in panels] == ["x", "y"]
     assert all(a.images[0].get_clim() == (0, 1) for a in panels)
     assert np.array_equal(panels[1].images[0].get_array(), 1 - sim)
     assert [t.get_text() for t in panels[0].texts] == ["1.00", "0.25", "0.25", "0.50"]

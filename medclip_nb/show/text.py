@@ -101,7 +101,7 @@ def similarity_panels(matrices: dict[str, Float[np.ndarray, "text text"]], label
     figure, axes = plt.subplots(1, len(matrices), figsize=(width, size + 0.9), squeeze=False, sharey=True, layout="constrained")
     for axis, (name, sim) in zip(axes.flat, matrices.items(), strict=True):
         picture = axis.imshow(sim, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(name, fontsize=10)
+        axis.set_title(name, fontsize=10, loc="left")
         axis.set_xticks(range(n), labels, rotation=90, fontsize=8)
         axis.set_yticks(range(n), labels, fontsize=8)
         axis.grid(False)
