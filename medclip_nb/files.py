@@ -15,19 +15,24 @@ _HASHES: dict[tuple, str] = {}
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def whole(path: str | Path, *, keep: bool = False) -> Iterator[Path]:
     """A path beside `path` to write a file or a folder to; it takes `path`'s place when the block ends well.
 
-    Whatever goes wrong in between, an interrupt or a second process included, `path` holds the old content or the new.
+    Whatever goes wrong in between, an interrupt or a second process included, `path` holds the old content or the new. With
+    `keep` a folder that somebody else has put there meanwhile stays: for content that is the same whoever writes it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part-{path.name}")
     try:
         yield part
-        if part.is_dir():
+        if part.is_dir() and not keep:
             shutil.rmtree(path, ignore_errors=True)
-        part.replace(path)
+        try:
+            part.replace(path)
+        except OSError:
+            if not (keep and path.is_dir()):
+                raise
     finally:
         shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
 

@@ -55,3 +55,12 @@ def test_a_hash_is_remembered_only_while_the_file_is_the_same(tmp_path, monkeypa
     assert sha256(path) != first
     path.write_text("yet")
     assert sha256(path) == hashlib.sha256(b"yet").hexdigest()
+
+
+def test_a_folder_that_another_process_put_there_is_kept_if_asked(tmp_path):
+    with whole(tmp_path / "study", keep=True) as part:
+        part.mkdir()
+        write_text(part / "a", "mine")
+        write_text(tmp_path / "study" / "a", "theirs")  # while this one was being written
+    assert (tmp_path / "study" / "a").read_text() == "theirs"
+    assert [p.name for p in tmp_path.iterdir()] == ["study"]

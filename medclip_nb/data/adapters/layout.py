@@ -43,7 +43,7 @@ def converted(name: str, sources: list[Path], write: Callable[[Path], None]) -> 
     stamp = "".join(f"{s.resolve()} {s.stat().st_size} {s.stat().st_mtime_ns}\n" for s in sources)
     folder = artifacts_dir() / "converted" / f"{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
     if not folder.exists():
-        with whole(folder) as part:
+        with whole(folder, keep=True) as part:
             part.mkdir()
             write(part)
     return folder

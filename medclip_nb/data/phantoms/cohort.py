@@ -22,7 +22,7 @@ def write_study(root: Path, visit: Visit, size: tuple[int, int, int]) -> dict:
     """Writes one study's folder whole or not at all; gives its manifest row. A folder that is there is kept."""
     folder = root / visit.study_id
     if not folder.exists():
-        with whole(folder) as part:
+        with whole(folder, keep=True) as part:
             _fill(part, visit, size)
     return json.loads((folder / "study.json").read_text(encoding="utf-8"))
 
