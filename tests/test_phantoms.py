@@ -2,7 +2,6 @@
 
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -296,12 +295,3 @@ def test_importing_the_phantoms_loads_neither_torch_nor_matplotlib():
 
     code = "import sys, medclip_nb.data.phantoms; sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_two_lessons_may_write_one_cohort_at_the_same_time(tmp_path):
-    sizes = {"n_train": 6, "n_val": 2, "n_test": 2, "size": (24, 32, 32), "workers": 1}
-    with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(lambda _: phantoms.write_cohort(tmp_path / "both", **sizes), range(2))
-    alone = phantoms.write_cohort(tmp_path / "alone", **sizes)
-    assert one.read_bytes() == two.read_bytes() == alone.read_bytes()
-    assert not list(tmp_path.rglob(".*part*"))
