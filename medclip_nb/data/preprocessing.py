@@ -82,9 +82,8 @@ def preprocess(image: Image, contract: Preprocessing) -> UInt8[np.ndarray, "chan
     Raises ImageError where HU windows meet an image that is not in HU, claims to be and is not, or has no spacing.
     """
     _refuse_misfits(image, contract)
-    low, high = np.percentile(_without_footer(image, contract), contract.percentiles)
-    windows = contract.windows_hu or ((float(low), float(high)),)
-    array = to_geometry(image, contract, pad=contract.pad_hu if contract.windows_hu else float(low))
+    windows = contract.windows_hu or (_percentile_range(image, contract),)
+    array = to_geometry(image, contract, pad=contract.pad_hu if contract.windows_hu else windows[0][0])
     return np.stack([to_window(array, low, high) for low, high in windows])
 
 
@@ -187,6 +186,11 @@ def _without_footer(image: Image, contract: Preprocessing) -> Float[np.ndarray, 
 @lru_cache
 def _digest(contract: Preprocessing, version: int) -> str:
     return hashlib.sha256(f"{version}{json.dumps(asdict(contract), sort_keys=True)}".encode()).hexdigest()[:16]
+
+
+def _percentile_range(image: Image, contract: Preprocessing) -> tuple[float, float]:
+    low, high = np.percentile(_without_footer(image, contract), contract.percentiles)
+    return float(low), float(high)
 
 
 def _as_tuples(value):

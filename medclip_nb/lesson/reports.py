@@ -10,6 +10,7 @@ from ..data.phantoms.vocabulary import kind_of
 from ..measure.statistics import Score, mean_score
 from ..text.dictionary import Dictionary
 from ..text.reports import Finding, findings
+from ..text.scores import triples
 
 # sentence, and what it says of an effusion: side and state
 TRAPS = (
@@ -58,8 +59,9 @@ def read_scores(table: pd.DataFrame, truth: list[set], *, n_bootstrap: int) -> l
 
     Chance is a reader that finds nothing. Without truth it is the share of reports in which a finding is read at all.
     """
-    judged = {triple[:2] for triples in truth for triple in triples}  # a report may name what nobody listed
-    read = [{t for t in _triples(findings(r)) if not truth or t[:2] in judged} for r in table["report"]]
+    judged = {triple[:2] for known in truth for triple in known}  # a report may name what nobody listed
+    said = [{t for f in findings(report) if f.present for t in triples(f)} for report in table["report"]]
+    read = [{t for t in found if not truth or t[:2] in judged} for found in said]
     patients = table["patient_id"].to_numpy(str)
     if not truth:
         return [_share("reports with a finding read", [bool(r) for r in read], patients, None, n_bootstrap)]
@@ -104,11 +106,6 @@ def six_reports() -> tuple[list[str], list[str]]:
 def _state(finding: Finding) -> str:
     state = "doubted" if finding.uncertain else "present" if finding.present else "denied"
     return f"{finding.side} {state}".strip()
-
-
-def _triples(found: list[Finding]) -> set[tuple[str, str, str]]:
-    sides = {"both": ("left", "right")}
-    return {(f.organ, f.finding, side) for f in found if f.present for side in sides.get(f.side, (f.side,))}
 
 
 def _share(name: str, hits, patients: np.ndarray, chance: float | None, n_bootstrap: int) -> Score:

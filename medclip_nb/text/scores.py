@@ -44,7 +44,7 @@ def truth_scores(reports: Sequence[str], truths: Sequence[Iterable[tuple[str, st
     truths = [set(truth) for truth in truths]
     judged = {triple[:2] for truth in truths for triple in truth}
     said = [[f for f in findings(report) if (f.organ, f.finding) in judged] for report in reports]
-    present = [{t for f in mentions if f.present for t in _triples(f)} for mentions in said]
+    present = [{t for f in mentions if f.present for t in triples(f)} for mentions in said]
     n_right = sum(len(p & t) for p, t in zip(present, truths, strict=True))
     n_found, n_true = sum(map(len, present)), sum(map(len, truths))
     wrong = [f.present != _holds(f, truth) for mentions, truth in zip(said, truths, strict=True) for f in mentions]
@@ -60,11 +60,12 @@ def _scores(found: Bool[np.ndarray, " text"], true: Bool[np.ndarray, " text"]) -
         return int(n_true), n_right / n_found, n_right / n_true, 2 * n_right / (n_found + n_true)
 
 
-def _triples(finding: Finding) -> list[tuple[str, str, str]]:
+def triples(finding: Finding) -> list[tuple[str, str, str]]:
+    """(organ, finding, side) of a mention; "both" is left and right."""
     return [(finding.organ, finding.finding, side) for side in BOTH.get(finding.side, (finding.side,))]
 
 
 def _holds(finding: Finding, truth: set[tuple[str, str, str]]) -> bool:
     if finding.side:
-        return bool(truth & set(_triples(finding)))
+        return bool(truth & set(triples(finding)))
     return any((organ, name) == (finding.organ, finding.finding) for organ, name, _ in truth)
