@@ -1,12 +1,21 @@
-"""The one equation. What differs between papers is in the targets; here is what a wrong answer costs."""
+"""The one equation. What differs between papers is in the targets; here is what a wrong answer costs.
+
+The memory-linear forms take embeddings instead of logits: they make a few rows of logits at a time, forget them, and make them
+again for the gradient, so that a batch of 30,000 needs no matrix of 30,000 x 30,000.
+"""
+
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import log_softmax, logsigmoid
+from torch.utils.checkpoint import checkpoint
 
 from ..config import Recipe
-from .targets import TARGETS
+from .targets import Targets
+
+CHUNK = 1024  # rows of logits made at a time
 
 
 def soft_contrastive_loss(
@@ -27,37 +36,125 @@ def soft_contrastive_loss(
 
 def cross_entropy(logits: Float[Tensor, "row column"], targets: Float[Tensor, "row column"]) -> Float[Tensor, ""]:
     """Mean over rows of -sum targets * log softmax; entries with target 0 count nothing, even at logit -inf."""
-    log_probability = log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    log_probability = log_softmax(_wide(logits), dim=1)
     return -torch.where(targets > 0, targets * log_probability, 0).sum(1).mean()
 
 
-def sigmoid_loss(logits: Float[Tensor, "unit text"], right: Bool[Tensor, "unit text"]) -> Float[Tensor, ""]:
-    """-1/n sum over all pairs of log sigmoid(+-logit) (SigLIP: Zhai et al. 2023, equation 1), in nats per unit."""
-    signs = torch.where(right, 1.0, -1.0)
-    return -logsigmoid(signs * logits.to(torch.promote_types(logits.dtype, torch.float32))).sum(1).mean()
+def sigmoid_loss(
+    logits: Float[Tensor, "unit text"], right: Bool[Tensor, "unit text"], valid: Bool[Tensor, "unit text"] | None = None
+) -> Float[Tensor, ""]:
+    """-1/n sum over all (valid) pairs of log sigmoid(+-logit) (SigLIP: Zhai et al. 2023, equation 1), in nats per unit."""
+    log_probability = logsigmoid(torch.where(right, 1.0, -1.0) * _wide(logits))
+    return -(log_probability if valid is None else log_probability * valid).sum(1).mean()
 
 
-def recipe_loss(recipe: Recipe, logits: Float[Tensor, "unit text"], text_ids: Tensor) -> Float[Tensor, ""]:
-    """The recipe's loss of a batch whose column j is the text of unit j."""
-    targets, targets_t = TARGETS[recipe.targets](text_ids)
+def recipe_loss(
+    recipe: Recipe,
+    logits: Float[Tensor, "unit text"],
+    targets: Float[Tensor, "unit text"],
+    targets_t: Float[Tensor, "owned unit"],
+    valid: Bool[Tensor, "unit text"] | None = None,
+) -> Float[Tensor, ""]:
+    """The recipe's loss; for the sigmoid a text is right where it has any share of the target."""
     if recipe.loss == "sigmoid":
-        return sigmoid_loss(logits, targets > 0)
-    return soft_contrastive_loss(logits, targets, targets_t)
+        return sigmoid_loss(logits, targets > 0, valid)
+    return soft_contrastive_loss(logits, targets, targets_t, valid)
 
 
-def no_learning_level(recipe: Recipe, text_ids: Tensor) -> float:
-    """The loss of a model that sees nothing: ln n for the softmax; for the sigmoid n times the entropy of "is right"."""
-    targets, _ = TARGETS[recipe.targets](text_ids)
-    n = len(text_ids)
-    if recipe.loss == "softmax":
-        return torch.tensor(float(n)).log().item()
-    share = (targets > 0).double().mean()
-    return -(n * (torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share))).item()
+def contrastive_loss_linear(
+    image_emb: Float[Tensor, "n dim"],
+    text_emb: Float[Tensor, "n dim"],
+    logit_scale: Float[Tensor, ""],
+    targets_of: Callable[[slice], Targets],
+    *,
+    chunk: int = CHUNK,
+) -> Float[Tensor, ""]:
+    """`soft_contrastive_loss` of n pairs with memory linear in n; `targets_of(rows)` gives those rows of both target matrices."""
+
+    def part(rows: slice) -> Float[Tensor, ""]:
+        targets, targets_t = targets_of(rows)
+        images, texts = logit_scale * image_emb[rows] @ text_emb.T, logit_scale * text_emb[rows] @ image_emb.T
+        return len(targets) * (cross_entropy(images, targets) + cross_entropy(texts, targets_t)) / 2
+
+    return _in_chunks(part, len(image_emb), chunk)
 
 
-def floor_level(recipe: Recipe, text_ids: Tensor) -> float:
-    """The least the loss can reach: identical texts cannot be told apart, which costs the entropy of their number."""
-    if recipe.loss == "sigmoid":
-        return 0.0
-    n_same = (text_ids[:, None] == text_ids[None]).sum(1).double()
-    return n_same.log().mean().item()
+def sigmoid_loss_linear(
+    image_emb: Float[Tensor, "n dim"],
+    text_emb: Float[Tensor, "n dim"],
+    logit_scale: Float[Tensor, ""],
+    bias: Float[Tensor, ""],
+    right_of: Callable[[slice], Bool[Tensor, "row n"]],
+    *,
+    chunk: int = CHUNK,
+) -> Float[Tensor, ""]:
+    """`sigmoid_loss` of n pairs with memory linear in n."""
+
+    def part(rows: slice) -> Float[Tensor, ""]:
+        right = right_of(rows)
+        return len(right) * sigmoid_loss(logit_scale * image_emb[rows] @ text_emb.T + bias, right)
+
+    return _in_chunks(part, len(image_emb), chunk)
+
+
+def no_learning_level(
+    loss: str,
+    targets: Float[Tensor, "unit text"],
+    targets_t: Float[Tensor, "owned unit"],
+    valid: Bool[Tensor, "unit text"] | None = None,
+) -> float:
+    """The loss of a model that sees nothing: log of the number of choices; for the sigmoid the entropy of "is right"."""
+    if loss == "sigmoid":
+        right, asked = _counted(targets, valid)
+        return (_one_answer(right.sum(), asked.sum()) / len(targets)).item()
+    return soft_contrastive_loss(torch.zeros_like(targets), targets, targets_t, valid).item()
+
+
+def floor_level(
+    loss: str,
+    targets: Float[Tensor, "unit text"],
+    targets_t: Float[Tensor, "owned unit"],
+    text_ids: Int[Tensor, " text"],
+    valid: Bool[Tensor, "unit text"] | None = None,
+) -> float:
+    """No model gets below: identical texts have equal logits, and a target that is spread has an entropy.
+
+    From the units' side the best a model can do is to give each group of identical texts its share of the target, in equal
+    parts; from the texts' side identical texts share one answer, so the best is the mean of their targets. Where `valid` is
+    given, identical texts may have other choices, and the texts' side counts the entropy of each one's own target.
+    """
+    groups, group_of = torch.unique(text_ids, return_inverse=True)
+    member = (group_of[:, None] == torch.arange(len(groups), device=text_ids.device)).double()  # (text, group)
+    right, asked = (part @ member for part in _counted(targets, valid))
+    if loss == "sigmoid":
+        return _one_answer(right, asked).sum(1).mean().item()
+    best = (targets.double() @ member / asked.clamp(min=1)) @ member.T
+    owned = member[: len(targets_t)]
+    mean = owned @ (owned.T @ targets_t.double() / owned.sum(0).clamp(min=1)[:, None])
+    return ((_entropy(targets, best) + _entropy(targets_t, mean if valid is None else targets_t.double())) / 2).item()
+
+
+def _counted(targets: Float[Tensor, "unit text"], valid: Bool[Tensor, "unit text"] | None) -> tuple[Tensor, Tensor]:
+    """1 where a pair is right, and 1 where it is asked about at all."""
+    asked = torch.ones_like(targets, dtype=torch.bool) if valid is None else valid
+    return ((targets > 0) & asked).double(), asked.double()
+
+
+def _one_answer(right: Float[Tensor, "*b"], asked: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """Least sigmoid loss of so many pairs that all get the same logit, so many of them right."""
+    share = right / asked.clamp(min=1)
+    return -(torch.xlogy(right, share) + torch.xlogy(asked - right, 1 - share))
+
+
+def _entropy(targets: Float[Tensor, "row column"], answers: Float[Tensor, "row column"]) -> Float[Tensor, ""]:
+    return -torch.xlogy(targets.double(), answers).sum(1).mean()
+
+
+def _in_chunks(part: Callable[[slice], Tensor], n: int, chunk: int) -> Float[Tensor, ""]:
+    """Mean over n rows of `part`, which gives the sum over some; each is made again in the backward pass."""
+    pieces = [checkpoint(part, slice(i, i + chunk), use_reentrant=False) for i in range(0, n, chunk)]
+    return torch.stack(pieces).sum() / n
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
