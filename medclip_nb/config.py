@@ -24,12 +24,13 @@ class Preset:
     learning_rate: float  # peak of the one-cycle schedule, slice tower from scratch
     n_bootstrap: int  # resamples of patients behind each interval
     precision: str  # "no", "bf16", or "auto": bf16 where the device and the tower gain from it
+    adapter_epochs: int  # passes of the slice adapter over cached slice embeddings
 
 
 PRESETS = {
-    "smoke": Preset("smoke", 64, 16, 24, (24, 48, 48), 64, 3, 1, 32, 4e-3, 200, "no"),
-    "cpu": Preset("cpu", 700, 100, 200, (32, 64, 64), 128, 6, 4, 128, 2e-3, 1000, "auto"),
-    "gpu": Preset("gpu", 7000, 1000, 2000, (32, 96, 96), 224, 20, 10, 512, 2e-3, 2000, "auto"),
+    "smoke": Preset("smoke", 64, 16, 24, (24, 48, 48), 64, 3, 1, 32, 4e-3, 200, "no", 10),
+    "cpu": Preset("cpu", 700, 100, 200, (32, 64, 64), 128, 6, 4, 128, 2e-3, 1000, "auto", 40),
+    "gpu": Preset("gpu", 7000, 1000, 2000, (32, 96, 96), 224, 20, 10, 512, 2e-3, 2000, "auto", 40),
 }
 
 
@@ -39,15 +40,25 @@ class Recipe:
 
     name: str
     loss: str  # "softmax": cross-entropy against the targets; "sigmoid": every pair on its own
-    targets: str  # "identity": text i belongs to image i only; "same_text": identical texts are right too
+    targets: str  # "identity": text i belongs to image i only; "same_text": identical texts are right too; "true_text": so is
+    # every text of the batch that is true of the image, its own or another's (ours)
     scale: float  # logit scale at the start, after exp
-    bias: float  # added to the logits at the start; learnt by the sigmoid loss, 0 and unused in the softmax
+    bias: float = 0.0  # added to the logits at the start; learnt by the sigmoid loss, 0 and unused in the softmax
+    normals: str = (
+        "any"  # slices without a finding are drawn anywhere, or ("same_organ") where the organ of a drawn finding is seen
+    )
+    distinct_texts: bool = False  # whether a batch holds no text twice
 
 
 RECIPES = {
-    "clip": Recipe("clip", "softmax", "identity", 1 / 0.07, 0.0),
-    "clip_same_text": Recipe("clip_same_text", "softmax", "same_text", 1 / 0.07, 0.0),
+    "clip": Recipe("clip", "softmax", "identity", 1 / 0.07),
+    "clip_same_text": Recipe("clip_same_text", "softmax", "same_text", 1 / 0.07),
     "siglip": Recipe("siglip", "sigmoid", "same_text", 10.0, -10.0),
+    "siglip_identity": Recipe("siglip_identity", "sigmoid", "identity", 10.0, -10.0),
+    "radclip": Recipe("radclip", "softmax", "identity", 1 / 0.07),
+    "radclip_organ": Recipe("radclip_organ", "softmax", "identity", 1 / 0.07, normals="same_organ"),  # ours
+    "radclip_true": Recipe("radclip_true", "softmax", "true_text", 1 / 0.07, normals="same_organ"),  # ours
+    "radclip_distinct": Recipe("radclip_distinct", "softmax", "identity", 1 / 0.07, distinct_texts=True),
 }
 
 PRETRAINED_TOWER = "efficientnet_lite0"  # for pictures: ImageNet weights, packaged
@@ -58,6 +69,12 @@ EMBED_DIM = 128  # dimensions shared by image and text embeddings
 MAX_LOGIT_SCALE = 100.0  # CLIP's clamp, applied after exp
 WEIGHT_DECAY = 0.05
 GRAD_CLIP_NORM = 1.0
+SHIFT_PX = 2  # a training batch of images is moved by up to so many pixels
+ADAPTER_DROPOUT = 0.2  # of the slice embeddings that an adapter is trained on
+ADAPTER_RATE = 2e-3  # its peak learning rate
+ADAPTER_BATCH = 64  # volumes in a step of it
+PROMPT_TAU = 0.07  # temperature of prompt-conditioned attention over slices
+POSITION_MM = (20.0, 2000.0)  # shortest and longest wavelength of the encoding of a slice's position
 WARMUP_SHARE = 0.2  # of all steps, linear, before the cosine
 CONFIDENCE = 0.95  # of every interval
 RECALL_KS = (1, 5, 10)

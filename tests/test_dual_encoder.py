@@ -1,5 +1,6 @@
 """Towers, pooling and the logit scale together."""
 
+import json
 import math
 
 import numpy as np
@@ -8,12 +9,8 @@ import torch
 from toy import toy_features, toy_units
 
 from medclip_nb.config import MAX_LOGIT_SCALE, RECIPES
-from medclip_nb.learn.losses import recipe_loss
-from medclip_nb.learn.pretrain import Plan, _optimizer
 from medclip_nb.model.dual_encoder import DualEncoder, ModelConfig, build_model
-from medclip_nb.model.pooling import mean_max, mean_slices
-
-PLAN = Plan(epochs=1, batch_size=8, learning_rate=1e-3, precision="no", seed=0)
+from medclip_nb.model.pooling import mean_max
 
 
 @pytest.fixture
@@ -22,20 +19,40 @@ def model() -> DualEncoder:
 
 
 @pytest.fixture
-def batch():
-    return torch.from_numpy(toy_units(8, splits=("train",)).images), toy_features(8)
+def images() -> torch.Tensor:
+    return torch.from_numpy(toy_units(8, splits=("train",)).images)
 
 
-def test_embeddings_of_images_and_texts_have_length_1(model, batch):
-    for emb in (model.encode_images(batch[0]), model.encode_texts(batch[1])):
+def volumes(n_slices: int = 3) -> torch.Tensor:
+    """Two volumes of random pixels."""
+    pixels = torch.randint(0, 255, (2, 1, n_slices, 32, 32), generator=torch.Generator().manual_seed(0))
+    return pixels.to(torch.uint8)
+
+
+def test_embeddings_of_images_and_texts_have_length_1(model, images):
+    for emb in (model.encode_images(images), model.encode_texts(toy_features(8))):
         assert torch.allclose(emb.norm(dim=1), torch.ones(8), atol=1e-6)
 
 
-def test_logits_are_the_scaled_cosine_plus_bias(model, batch):
+def test_logits_are_the_scaled_cosine_plus_bias(model, images):
     model.eval()
-    images, texts, logits = model.encode_images(batch[0]), model.encode_texts(batch[1]), model(*batch)
+    features = toy_features(8)
+    found, texts, logits = model.encode_images(images), model.encode_texts(features), model((images,), features)
     for i, j in np.ndindex(8, 8):
-        assert logits[i, j].item() == pytest.approx((images[i] @ texts[j]).item() / 0.07, abs=1e-4)
+        assert logits[i, j].item() == pytest.approx((found[i] @ texts[j]).item() / 0.07, abs=1e-4)
+
+
+def test_the_bias_of_the_sigmoid_recipe_is_added(images):
+    model = build_model(RECIPES["siglip"], image_tower="slice_cnn", channels=1, seed=0).eval()
+    sim = model.encode_images(images) @ model.encode_texts(toy_features(8)).T
+    assert torch.allclose(model((images,), toy_features(8)), 10 * sim - 10, atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_bias_is_learnt_where_the_recipe_has_one(recipe):
+    model = build_model(RECIPES[recipe], image_tower="slice_cnn", channels=1, seed=0)
+    assert model.bias.item() == RECIPES[recipe].bias
+    assert model.bias.requires_grad == (RECIPES[recipe].loss == "sigmoid")
 
 
 def test_the_scale_is_exponentiated_and_starts_where_the_recipe_says(model):
@@ -49,27 +66,21 @@ def test_the_scale_is_clamped(model):
     assert model.logit_scale.item() == MAX_LOGIT_SCALE
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_the_scale_is_in_the_optimiser_without_decay_and_gets_a_gradient(batch, recipe):
-    model = build_model(RECIPES[recipe], image_tower="slice_cnn", channels=1, seed=0)
-    optimizer, _ = _optimizer(model, PLAN, n_steps=4)
-    (group,) = [g for g in optimizer.param_groups if any(p is model.log_scale for p in g["params"])]
-    recipe_loss(RECIPES[recipe], model(*batch), torch.arange(8)).backward()
-    assert group["weight_decay"] == 0
-    assert model.log_scale.grad.abs() > 0
-    assert model.bias.requires_grad == (recipe == "siglip")
+def test_a_scale_beyond_the_limit_has_no_gradient_until_it_is_brought_back(model):
+    with torch.no_grad():
+        model.log_scale.fill_(50.0)
+    (beyond,) = torch.autograd.grad(model.logit_scale, model.log_scale)
+    model.clamp_scale()
+    (back,) = torch.autograd.grad(model.logit_scale, model.log_scale)
+    assert beyond == 0
+    assert back.item() == pytest.approx(MAX_LOGIT_SCALE, rel=1e-5)
+    assert model.logit_scale.item() == pytest.approx(MAX_LOGIT_SCALE, rel=1e-5)
 
 
-def test_every_trained_weight_is_in_the_optimiser_once(model):
-    optimizer, _ = _optimizer(model, PLAN, n_steps=4)
-    held = [id(p) for g in optimizer.param_groups for p in g["params"]]
-    assert sorted(held) == sorted(id(p) for p in model.parameters() if p.requires_grad)
-
-
-def test_the_bias_of_the_sigmoid_recipe_is_added(batch):
-    model = build_model(RECIPES["siglip"], image_tower="slice_cnn", channels=1, seed=0).eval()
-    sim = model.encode_images(batch[0]) @ model.encode_texts(batch[1]).T
-    assert torch.allclose(model(*batch), 10 * sim - 10, atol=1e-4)
+def test_a_scale_below_the_limit_is_left_alone(model):
+    before = model.log_scale.item()
+    model.clamp_scale()
+    assert model.log_scale.item() == before
 
 
 def test_the_same_seed_gives_the_same_weights():
@@ -78,9 +89,9 @@ def test_the_same_seed_gives_the_same_weights():
     assert not torch.equal(one.text_head.weight, other.text_head.weight)
 
 
-def test_an_embedding_does_not_depend_on_the_rest_of_the_batch(model, batch):
+def test_an_embedding_does_not_depend_on_the_rest_of_the_batch(model, images):
     model.eval()
-    assert torch.allclose(model.encode_images(batch[0])[2:4], model.encode_images(batch[0][2:4]), atol=1e-6)
+    assert torch.allclose(model.encode_images(images)[2:4], model.encode_images(images[2:4]), atol=1e-6)
 
 
 def test_the_mean_text_is_taken_away_before_the_head(model):
@@ -91,13 +102,27 @@ def test_the_mean_text_is_taken_away_before_the_head(model):
     assert torch.allclose(model.encode_texts(features), wanted, atol=1e-6)
 
 
+def test_each_slice_is_embedded_as_if_it_were_alone(model):
+    model.eval()
+    slices = model.encode_slices(volumes())
+    assert slices.shape[:2] == (2, 3)
+    for i, z in np.ndindex(2, 3):
+        assert torch.allclose(slices[i, z], model.encode_images(volumes()[i : i + 1, :, z : z + 1])[0], atol=1e-5)
+
+
+def test_a_volume_is_the_mean_of_its_slices_by_a_loop(model):
+    model.eval()
+    for found, slices in zip(model.encode_images(volumes()), model.encode_slices(volumes()), strict=True):
+        mean = sum(slices) / len(slices)
+        assert torch.allclose(found, mean / mean.norm(), atol=1e-6)
+
+
 def test_padding_slices_do_not_count(model):
-    images = torch.randint(0, 255, (2, 1, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     mask = torch.tensor([[True, True, False], [True, True, True]])
     model.eval()
-    masked = model.encode_images(images, mask)
-    assert torch.allclose(masked[:1], model.encode_images(images[:1, :, :2]), atol=1e-5)
-    assert torch.allclose(masked[1:], model.encode_images(images[1:]), atol=1e-5)
+    masked = model.encode_images(volumes(), mask)
+    assert torch.allclose(masked[:1], model.encode_images(volumes()[:1, :, :2]), atol=1e-5)
+    assert torch.allclose(masked[1:], model.encode_images(volumes()[1:]), atol=1e-5)
 
 
 def test_pooling_by_mean_and_maximum_is_read_by_eye():
@@ -105,16 +130,26 @@ def test_pooling_by_mean_and_maximum_is_read_by_eye():
     assert mean_max(features).tolist() == [[3, 1, 6, 4]]
 
 
-def test_the_mean_over_slices_agrees_with_a_loop_and_survives_an_empty_mask():
-    slices, mask = torch.arange(24.0).reshape(2, 4, 3), torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0]]).bool()
-    assert mean_slices(slices, mask).tolist() == [
-        [(a + b) / 2 for a, b in zip(slices[0, 0], slices[0, 2], strict=True)],
-        [0, 0, 0],
-    ]
-    assert torch.equal(mean_slices(slices), slices.mean(1))
+@pytest.fixture
+def volume_model() -> DualEncoder:
+    torch.manual_seed(0)
+    return DualEncoder(ModelConfig("resnet10", 1, embed_dim=16, dims=3), pretrained=False).eval()
+
+
+def test_a_volume_tower_sees_the_volume_at_once_and_gives_one_embedding(volume_model):
+    pixels = volumes(16)
+    slices, found = volume_model.encode_slices(pixels), volume_model.encode_images(pixels)
+    assert slices.shape == (2, 1, 16)
+    assert torch.allclose(slices[:, 0], found, atol=1e-6)
+    assert not torch.allclose(found, volume_model.encode_images(pixels.flip(2)), atol=1e-3)
+
+
+def test_a_volume_tower_has_no_slices_to_mask(volume_model):
+    pixels, mask = volumes(16), torch.arange(16).expand(2, -1) < 9
+    assert torch.equal(volume_model.encode_images(pixels, mask), volume_model.encode_images(pixels))
 
 
 def test_the_configuration_alone_rebuilds_the_model(model):
-    again = DualEncoder(ModelConfig(**model.to_dict()), pretrained=False)
+    again = DualEncoder(ModelConfig(**json.loads(json.dumps(model.to_dict()))), pretrained=False)
     again.load_state_dict(model.state_dict())
     assert again.to_dict() == model.to_dict()

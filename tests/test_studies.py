@@ -85,11 +85,65 @@ def test_without_findings_an_epoch_is_every_unit_shuffled():
     assert sorted(drawn) == rows.tolist() != drawn.tolist()
 
 
-def test_epochs_depend_on_the_generator_only():
-    units, rows = findings(50, 20)
-    a, b, c = (draw_epoch(units, rows, np.random.default_rng(s)) for s in (0, 0, 1))
+def with_organs(organs: list[list[str]], sites: list[list[str]]):
+    """One unit per entry; those with a site show a finding there."""
+    units = toy_units(len(organs), splits=("train",))
+    units.table["finding"] = ["mass" if site else "" for site in sites]
+    units.table["organs"], units.table["site"] = pd.Series(organs), pd.Series(sites)
+    return units, units.rows("train")
+
+
+@pytest.mark.parametrize("normals", ["any", "same_organ"])
+def test_epochs_depend_on_the_generator_only(normals):
+    units, rows = with_organs([["liver"]] * 70, [[]] * 50 + [["liver"]] * 20)
+    a, b, c = (draw_epoch(units, rows, np.random.default_rng(s), normals=normals) for s in (0, 0, 1))
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
+
+
+def test_normals_of_the_same_organ_are_as_many_and_show_an_organ_of_a_finding():
+    organs = [["liver"], ["spleen"], ["lung"]] * 20 + [["liver"]] * 12
+    units, rows = with_organs(organs, [[]] * 60 + [["liver", "gallbladder"]] * 12)
+    drawn = draw_epoch(units, rows, np.random.default_rng(0), normals="same_organ")
+    assert set(rows[60:]) <= set(drawn)
+    assert len(drawn) == 18
+    assert {organ for i in drawn for organ in units.table["organs"][i]} == {"liver"}
+
+
+def test_an_organ_that_no_normal_slice_shows_gets_no_normal():
+    units, rows = with_organs([["liver"]] * 4 + [["spleen"]] * 6, [[]] * 4 + [["spleen"]] * 6)
+    assert set(draw_epoch(units, rows, np.random.default_rng(0), normals="same_organ")) == set(rows[4:])
+
+
+@pytest.mark.parametrize(("n_normal", "n_shown"), [(0, 6), (6, 1)])
+def test_an_epoch_that_needs_no_normals_of_the_same_organ_has_none(n_normal, n_shown):
+    units, rows = with_organs([["liver"]] * (n_normal + n_shown), [[]] * n_normal + [["liver"]] * n_shown)
+    assert set(draw_epoch(units, rows, np.random.default_rng(0), normals="same_organ")) == set(rows[n_normal:])
+
+
+def test_units_that_do_not_say_what_they_show_have_no_normals_of_the_same_organ():
+    with pytest.raises(ValueError, match="do not say which organs they show: draw normals anywhere"):
+        draw_epoch(*findings(6, 6), np.random.default_rng(0), normals="same_organ")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_drawn_normals_of_the_torso_cohort_show_an_organ_of_a_drawn_finding(torso_units, seed):
+    rows, table = torso_units.rows("train"), torso_units.table
+    drawn = table.iloc[draw_epoch(torso_units, rows, np.random.default_rng(seed), normals="same_organ")]
+    shown = drawn[drawn["finding"] != ""]
+    sites = {frozenset(site) for site in shown["site"]}
+    assert len(shown) == (table["finding"].iloc[rows] != "").sum()
+    assert len(drawn) - len(shown) == len(shown) // 2
+    for organs in drawn["organs"][drawn["finding"] == ""]:
+        assert any(site & set(organs) for site in sites)
+
+
+def test_the_site_of_a_finding_is_among_the_organs_of_its_study_and_a_normal_slice_has_none(torso_units):
+    table = torso_units.table
+    seen = table.groupby("study_id")["organs"].agg(lambda lists: set().union(*lists))
+    assert ((table["site"].map(len) > 0) == (table["finding"] != "")).all()
+    for study, site in zip(table["study_id"], table["site"], strict=True):
+        assert not len(site) or seen[study] & set(site)
 
 
 def test_thumbnails_are_the_middle_slices_of_the_rows_asked_for(picture_folder):

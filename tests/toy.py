@@ -8,7 +8,9 @@ import pandas as pd
 import torch
 from PIL import Image as Picture
 
+from medclip_nb.config import RECIPES
 from medclip_nb.data.studies import Units
+from medclip_nb.learn.pairs import SlicePairs, VolumePairs
 from medclip_nb.model.text_tower import TEXT_DIM
 
 SPACING_MM = (5.0, 2.0, 1.0)  # slice, row, column
@@ -61,3 +63,25 @@ def toy_units(n: int = 16, *, splits: tuple[str, ...] = ("train", "val"), side: 
 def toy_features(n: int = 16) -> torch.Tensor:
     """Stand-ins for the frozen text tower's features."""
     return torch.from_numpy(unit_vectors(n, TEXT_DIM))
+
+
+def toy_pairs(n: int = 16, *, recipe: str = "clip", splits: tuple[str, ...] = ("train", "val")) -> SlicePairs:
+    """`toy_units` with their features, ready to be trained on."""
+    return SlicePairs(toy_units(n, splits=splits), toy_features(n), RECIPES[recipe])
+
+
+def toy_volumes(n: int = 96, *, kinds: int = 4, n_slices: int = 6, dim: int = 128) -> VolumePairs:
+    """Slice embeddings of volumes, random but for one slice, which points where the volume's one sentence says it should.
+
+    A third of them each is for training, validation and test; a share of the slices is padding, with garbage in it.
+    """
+    rng = np.random.default_rng(0)
+    kind, special = np.arange(n) % kinds, rng.integers(0, n_slices - 2, n)
+    slices = rng.normal(size=(n, n_slices, dim)) / np.sqrt(dim)
+    slices[np.arange(n), special] += 3 * unit_vectors(kinds, dim)[kind]
+    slices = torch.from_numpy(slices / np.linalg.norm(slices, axis=2, keepdims=True)).float()
+    mask = torch.arange(n_slices) < torch.from_numpy(rng.integers(n_slices - 2, n_slices + 1, (n, 1)))
+    position_mm = 5.0 * torch.arange(n_slices).expand(n, -1)
+    names = [f"v{i}" for i in range(n)]
+    table = pd.DataFrame({"study_id": names, "patient_id": names, "split": np.repeat(["train", "val", "test"], n // 3)})
+    return VolumePairs((slices, mask, position_mm), [np.array([k]) for k in kind], toy_features(kinds), table)

@@ -21,6 +21,7 @@ from .preprocessing import preprocess_files, with_size
 from .readers import ImageError, read_mask
 
 NORMALS_PER_FINDING = 0.5  # normal slices drawn in an epoch for each slice that shows a finding
+CAPTIONS_VERSION = 2  # of what is kept on disk: raise it when the captions' table changes
 
 
 @dataclass
@@ -28,7 +29,8 @@ class Units:
     """Images, the texts that go with them, and a table that says which is which.
 
     `table` has one row per unit: `image` (index into `images`), `text_id` (index into `texts`, which are unique),
-    `finding` (empty if normal or unknown) and the manifest's study_id, patient_id, split, modality, body_part, scanner.
+    `finding` (empty if normal or unknown) and the manifest's study_id, patient_id, split, modality, body_part, scanner; slices of
+    the embedded cohort have `organs` (classes they show) and `site` (classes the finding lies in), too.
     A slice that shows two findings is two units with one image.
     """
 
@@ -81,7 +83,7 @@ def slice_captions_table(dataset: Dataset, n_slices: int) -> pd.DataFrame:
     masks = hashlib.sha256(digest(dataset.manifest).encode())
     for name in (*dataset.manifest["mask"], *dataset.manifest["lesions"]):
         masks.update((dataset.root / name).read_bytes())
-    file = artifacts_dir() / "cache" / f"captions-{masks.hexdigest()[:16]}-{n_slices}.parquet"
+    file = artifacts_dir() / "cache" / f"captions-{CAPTIONS_VERSION}-{masks.hexdigest()[:16]}-{n_slices}.parquet"
     if not file.exists():
         captions = _read_captions(dataset, n_slices)
         with whole(file) as part:
@@ -89,13 +91,36 @@ def slice_captions_table(dataset: Dataset, n_slices: int) -> pd.DataFrame:
     return pd.read_parquet(file)
 
 
-def draw_epoch(units: Units, rows: Int[np.ndarray, " unit"], rng: np.random.Generator) -> Int[np.ndarray, " drawn"]:
-    """Which units an epoch uses, shuffled: every unit with a finding and, for slices, half as many normal ones."""
+def draw_epoch(
+    units: Units, rows: Int[np.ndarray, " unit"], rng: np.random.Generator, *, normals: str = "any"
+) -> Int[np.ndarray, " drawn"]:
+    """Which units an epoch uses, shuffled: every unit with a finding and, for slices, half as many normal ones.
+
+    With `normals` "same_organ" (ours) each normal slice shows the organ of a finding that was drawn: else "a mass in the
+    pancreas" is half learnt as "a slice through the pancreas". Raises ValueError if the units do not say which organs they show.
+    """
     shows = (units.table["finding"].to_numpy() != "")[rows]
     if not shows.any():
         return rng.permutation(rows)
-    normal, n_normal = rows[~shows], int(NORMALS_PER_FINDING * shows.sum())
-    return rng.permutation(np.concatenate([rows[shows], rng.choice(normal, min(n_normal, len(normal)), replace=False)]))
+    found, normal = rows[shows], rows[~shows]
+    n_normal = min(int(NORMALS_PER_FINDING * len(found)), len(normal))
+    if normals == "same_organ":
+        picked = _of_the_same_organ(units.table, rng.choice(found, n_normal, replace=False), normal, rng)
+    else:
+        picked = rng.choice(normal, n_normal, replace=False)
+    return rng.permutation(np.concatenate([found, picked]))
+
+
+def _of_the_same_organ(table: pd.DataFrame, found: np.ndarray, normal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each slice with a finding a normal one that shows its organ; none where no normal slice does."""
+    if "site" not in table:
+        raise ValueError("these units do not say which organs they show: draw normals anywhere (recipe.normals 'any')")
+    shown = table["organs"].map(frozenset).to_numpy()[normal]
+    picked = []
+    for site, group in pd.Series(found).groupby(table["site"].map(frozenset).to_numpy()[found], sort=False):
+        pool = normal[[not site.isdisjoint(organs) for organs in shown]]
+        picked.append(rng.choice(pool, len(group)) if len(pool) else pool)
+    return np.concatenate([normal[:0], *picked])
 
 
 def read_images(dataset: Dataset) -> UInt8[np.ndarray, "n channel slice row column"]:
@@ -135,14 +160,17 @@ def _read_captions(dataset: Dataset, n_slices: int) -> pd.DataFrame:
 
 
 def _study_captions(root: Path, study: dict) -> list[dict]:
-    from .phantoms import caption, finding_phrase, slice_captions
+    from .phantoms import ORGAN_GROUPS, caption, finding_phrase, slice_captions
 
     organs, lesions = read_mask(root / study["mask"]), read_mask(root / study["lesions"])
     findings = json.loads(study["findings"])
     keep = {c: study[c] for c in ("study_id", "patient_id", "split", "modality", "scanner")}
     rows = []
     for z, (region, shown, numbers) in enumerate(slice_captions(organs, lesions, findings)):
-        for phrase in sorted({finding_phrase(findings[k]) for k in numbers}) or [""]:
-            about = {"slice": z, "body_part": region, "organs": shown, "finding": phrase, "text": caption(region, phrase)}
-            rows.append(keep | about)
+        sites = {}
+        for finding in (findings[k] for k in numbers):
+            sites.setdefault(finding_phrase(finding), set()).update(ORGAN_GROUPS[finding["organ"]])
+        for phrase, site in sorted(sites.items()) or [("", set())]:
+            about = {"slice": z, "body_part": region, "organs": shown, "finding": phrase, "site": sorted(site)}
+            rows.append(keep | about | {"text": caption(region, phrase)})
     return rows

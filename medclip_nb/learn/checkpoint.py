@@ -1,6 +1,8 @@
 """The model folder: model.safetensors, config.json, preprocessing.json, MODEL_CARD.md. No pickle anywhere."""
 
+import copy
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,22 +13,28 @@ from safetensors.torch import load_file, save_file
 
 from ..data.preprocessing import Preprocessing
 from ..files import whole
-from ..model.dual_encoder import DualEncoder, ModelConfig
+from ..model.adapter import AdapterConfig, SliceAdapter
+from ..model.checkpoints import PIXEL_FILES
+from ..model.dual_encoder import DualEncoder, ModelConfig, TextSide
+from ..model.finetune import merge_lora
 
+TOWER = "tower"  # folder with the configuration of a tower that came from a checkpoint
 HARMLESS_KEYS = ("embeddings.position_ids",)  # come and go with library versions and hold nothing learnt
 
 
 def save_model(
-    model: DualEncoder, folder: str | Path, *, contract: Preprocessing, seen: Float[np.ndarray, "channel z y x"], card: str
+    model: TextSide, folder: str | Path, *, contract: Preprocessing, seen: Float[np.ndarray, "channel z y x"], card: str
 ) -> Path:
     """Writes the model folder whole or not at all; one that is there is replaced.
 
     `seen` is the `small_map` of the training images: what a first batch is compared with.
     """
     folder = Path(folder)
+    model = _merged(model)
     with whole(folder) as part:
         part.mkdir()
         save_file({k: v.detach().contiguous().cpu() for k, v in model.state_dict().items()}, part / "model.safetensors")
+        _copy_tower(_slices(model.to_dict()), part / TOWER)
         (part / "config.json").write_text(json.dumps(model.to_dict(), indent=1))
         about = asdict(contract) | {"seen": np.round(seen).tolist()}
         (part / "preprocessing.json").write_text(json.dumps(about, indent=1))
@@ -34,7 +42,7 @@ def save_model(
     return folder
 
 
-def from_pretrained(folder: str | Path) -> tuple[DualEncoder, Preprocessing, Float[np.ndarray, "channel z y x"]]:
+def from_pretrained(folder: str | Path) -> tuple[TextSide, Preprocessing, Float[np.ndarray, "channel z y x"]]:
     """The model in eval mode, its preprocessing contract, and the average image it was trained on, as a small map.
 
     Raises ValueError naming the file that is missing or the weights that do not fit.
@@ -44,7 +52,7 @@ def from_pretrained(folder: str | Path) -> tuple[DualEncoder, Preprocessing, Flo
         if not (folder / name).is_file():
             raise ValueError(f"{folder}: is no model folder, {name} is missing")
     try:
-        model = DualEncoder(ModelConfig(**json.loads((folder / "config.json").read_text())), pretrained=False)
+        model = _build(json.loads((folder / "config.json").read_text()), folder)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder}/config.json describes no model of this version: {error}") from None
     try:
@@ -55,3 +63,33 @@ def from_pretrained(folder: str | Path) -> tuple[DualEncoder, Preprocessing, Flo
     about = json.loads((folder / "preprocessing.json").read_text())
     seen = np.array(about.pop("seen"), np.float64)
     return model.eval(), Preprocessing.from_dict(about), seen
+
+
+def _build(config: dict, folder: Path) -> TextSide:
+    """A slice encoder, or, where the configuration names a pooling, a slice adapter."""
+    if (folder / TOWER).is_dir():
+        _slices(config)["image_tower"] = str(folder / TOWER)
+    if "pooling" in config:
+        slices = config.pop("slices", None)
+        return SliceAdapter(AdapterConfig(**config, slices=slices and ModelConfig(**slices)))
+    return DualEncoder(ModelConfig(**config), pretrained=False)
+
+
+def _merged(model: TextSide) -> TextSide:
+    """The model with LoRA's updates, where there are any, added to the weights, so that a reader needs no peft."""
+    return merge_lora(copy.deepcopy(model)) if any("lora_" in name for name, _ in model.named_parameters()) else model
+
+
+def _slices(config: dict) -> dict:
+    """The part of the configuration that is the slice encoder's; empty for an adapter that has none inside."""
+    return (config.get("slices") or {}) if "pooling" in config else config
+
+
+def _copy_tower(config: dict, target: Path) -> None:
+    """What a tower from a checkpoint needs besides its weights."""
+    checkpoint = Path(config.get("image_tower", target))
+    if (checkpoint / "config.json").is_file():
+        target.mkdir()
+        for name in ("config.json", *PIXEL_FILES):
+            if (checkpoint / name).is_file():
+                shutil.copyfile(checkpoint / name, target / name)

@@ -1,183 +1,195 @@
-"""The training loop, on accelerate: what you read is what runs, on a laptop or on several GPUs."""
+"""The training loop, on accelerate: what you read is what runs, on a laptop or on a GPU."""
 
+import copy
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from ..config import GRAD_CLIP_NORM, PRETRAINED_BATCH, PRETRAINED_RATE, WARMUP_SHARE, WEIGHT_DECAY, Preset, Recipe
-from ..data.manifest import patients_across_splits
-from ..data.studies import Units, draw_epoch
-from ..model.dual_encoder import DualEncoder
+from ..config import GRAD_CLIP_NORM, Recipe
+from ..model.dual_encoder import TextSide
 from .losses import floor_level, no_learning_level, recipe_loss
+from .pairs import Batch, Pairs, Rows
+from .plan import Plan, learning_rate, optimizer_of
+from .resume import fingerprint, load_state, save_state
+from .step import backward, move_average
 
-SHIFT_PX = 2  # a training batch is moved by up to so many pixels
-FEWEST_WORDS = 3  # of a reason to train although patients cross splits
-NORM_LIKE = 1  # parameters with at most so many axes (norms, biases, scale) are not decayed
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How one run trains; `plan` fills it from a preset."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    precision: str
-    seed: int
+STUCK = 0.02  # a validation loss this close to the no-learning level, as a share of it, has learnt nothing
+SLOW_DATA = 0.5  # share of the time that reading batches may take before the user is told
 
 
-class UnitBatches(Dataset):
-    """Units of an epoch in batches: images, text features and text ids."""
+def pretrain(model: TextSide, pairs: Pairs, *, recipe: Recipe, plan: Plan, folder: Path | None = None) -> pd.DataFrame:
+    """Trains `model` in place; gives one row per epoch.
 
-    def __init__(self, units: Units, features: Float[Tensor, "text dim"], rows: Int[np.ndarray, " unit"]):
-        self.units, self.features, self.rows = units, features, rows
-        self.image_ids = units.table["image"].to_numpy()
-        self.text_ids = units.table["text_id"].to_numpy()
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitems__(self, numbers: list[int]) -> dict[str, Tensor]:
-        rows = self.rows[numbers]
-        text_ids = torch.from_numpy(self.text_ids[rows])
-        images = torch.from_numpy(self.units.images[self.image_ids[rows]])
-        return {"images": images, "features": self.features[text_ids], "text_ids": text_ids}
-
-
-def plan(preset: Preset, *, seed: int, pretrained_tower: bool = False) -> Plan:
-    """The preset's plan; a pretrained tower gets its own number of epochs, a smaller batch and a lower rate."""
-    precision = best_precision(pretrained_tower) if preset.precision == "auto" else preset.precision
-    if not pretrained_tower:
-        return Plan(preset.epochs, preset.batch_size, preset.learning_rate, precision, seed)
-    rate, batch_size = preset.learning_rate * PRETRAINED_RATE, min(preset.batch_size, PRETRAINED_BATCH)
-    return Plan(preset.pretrained_epochs, batch_size, rate, precision, seed)
-
-
-def best_precision(pretrained_tower: bool) -> str:
-    """bf16 on a GPU that has it; on a CPU only for the small tower: depthwise convolutions lose by it (measured)."""
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return "bf16" if has_bf16 and not pretrained_tower else "no"
-
-
-def pretrain(
-    model: DualEncoder,
-    units: Units,
-    features: Float[Tensor, "text dim"],
-    *,
-    recipe: Recipe,
-    plan: Plan,
-    overlap_because: str = "",
-) -> pd.DataFrame:
-    """Trains `model` in place on the units of split "train"; gives one row per epoch.
-
-    Columns: epoch, train_loss, val_loss, no_learning (the loss of a model that sees nothing), floor, scale, seconds.
-    A patient in two splits is refused unless `overlap_because` says why in words; the words stay in the history's attrs.
-    Raises ValueError if a patient is in two splits or a split is empty, FloatingPointError if the loss is not finite.
+    Columns: epoch, train_loss, val_loss, no_learning (the loss of a model that sees nothing), floor, scale, data_s, step_s,
+    seconds. With a `folder` the state is kept there after each epoch, and a run that was killed goes on from it to the same end.
+    Raises FloatingPointError, naming the batch, if the loss is not finite; the model is then as the last whole epoch left it.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from tqdm.auto import tqdm
 
-    train_rows, val_rows = _checked_rows(units, overlap_because)
-    rng, accelerator = np.random.default_rng(plan.seed), Accelerator(mixed_precision=plan.precision)
-    model.centre_texts(features[np.unique(units.table["text_id"].to_numpy()[train_rows])])
-    # the same validation batches for every seed
-    val_batches = list(_loader(units, features, np.random.default_rng(0).permutation(val_rows), plan.batch_size))
-    n_drawn = len(draw_epoch(units, train_rows, rng))  # each epoch draws other units, but as many
-    size, n_steps = min(plan.batch_size, n_drawn), plan.epochs * (n_drawn // min(plan.batch_size, n_drawn))
-    parts = accelerator.prepare(model, *_optimizer(model, plan, n_steps=n_steps))
-    history = []
-    with tqdm(total=n_steps, desc=f"pretrain {recipe.name}", leave=False) as bar:
-        for epoch in range(1, plan.epochs + 1):
-            start = time.perf_counter()
-            loader = _loader(units, features, draw_epoch(units, train_rows, rng), size, drop_last=True)
-            train_loss = _train_epoch(accelerator, parts, accelerator.prepare(loader), recipe=recipe, rng=rng, bar=bar)
-            row = {"epoch": epoch, "train_loss": train_loss, **validate(parts[0], val_batches, recipe)}
-            history += [row | {"scale": model.logit_scale.item(), "seconds": time.perf_counter() - start}]
-    model.eval()
-    return _as_table(history, overlap_because)
-
-
-def _as_table(history: list[dict], overlap_because: str) -> pd.DataFrame:
+    AcceleratorState._reset_state()  # or the precision of an earlier run of this process would be asked for again
+    run = Run(model, pairs, recipe, plan, Accelerator(mixed_precision=plan.precision))
+    history = run.resume(folder) if folder else []
+    bar = tqdm(total=plan.epochs, initial=len(history), desc=f"pretrain {recipe.name}", unit="epoch", leave=False)
+    with bar:
+        for epoch in range(len(history) + 1, plan.epochs + 1):
+            if run.is_over(history):
+                break
+            history.append({"epoch": epoch, **run.train_epoch(epoch, bar), **run.validate()})
+            run.keep(history, folder)
+            bar.n = epoch
+            bar.refresh()
+    run.finish(history)
     table = pd.DataFrame(history)
-    table.attrs["overlap_because"] = overlap_because
+    table.attrs.update(overlap_because=pairs.overlap_because, advice=advice(table))
     return table
 
 
-def _train_epoch(accelerator, parts: tuple, loader: DataLoader, *, recipe: Recipe, rng: np.random.Generator, bar) -> float:
-    """One pass; the mean loss. Raises FloatingPointError naming the batch whose loss is not finite."""
-    (net, optimizer, schedule), losses = parts, []
-    net.train()
-    for batch in loader:
-        with accelerator.autocast():
-            logits = net(_shifted(batch["images"], rng), batch["features"])
-        loss = recipe_loss(recipe, logits, batch["text_ids"])
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} in batch {len(losses)}; lower the learning rate")
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(net.parameters(), GRAD_CLIP_NORM)
-        optimizer.step()
-        schedule.step()
-        accelerator.unwrap_model(net).clamp_scale()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-        bar.update()
-    return float(np.mean(losses))
-
-
-@torch.inference_mode()
-def validate(net: DualEncoder, batches: list[dict[str, Tensor]], recipe: Recipe) -> dict[str, float]:
-    """Mean loss of fixed batches, with the levels it lies between; weighted by batch size."""
-    net.eval()
-    device, sums, n_units = next(net.parameters()).device, np.zeros(3), 0
-    for batch in batches:
-        ids = batch["text_ids"].to(device)
-        loss = recipe_loss(recipe, net(batch["images"].to(device), batch["features"].to(device)), ids).item()
-        sums += len(ids) * np.array([loss, no_learning_level(recipe, ids), floor_level(recipe, ids)])
-        n_units += len(ids)
-    return dict(zip(("val_loss", "no_learning", "floor"), sums / n_units, strict=True))
-
-
-def _checked_rows(units: Units, overlap_because: str) -> tuple[np.ndarray, np.ndarray]:
-    shared = patients_across_splits(units.table)
-    if shared and len(overlap_because.split()) < FEWEST_WORDS:
-        raise ValueError(
-            f"{len(shared)} patients are in more than one split (first: {shared[0]}); split by patient, or say in "
-            f"overlap_because, in at least {FEWEST_WORDS} words, why a score on patients seen in training is wanted"
+def advice(history: pd.DataFrame) -> list[str]:
+    """What somebody who watched the run would say."""
+    last, said = history.iloc[-1], []
+    if last["val_loss"] > (1 - STUCK) * last["no_learning"]:
+        said.append(
+            f"the validation loss ({last['val_loss']:.2f}) is at the level of a model that sees nothing "
+            f"({last['no_learning']:.2f}): look at the texts, the images and the learning rate"
         )
-    rows = units.rows("train"), units.rows("val")
-    if min(map(len, rows)) < 2:
-        raise ValueError(f"train has {len(rows[0])} and val {len(rows[1])} units; each needs at least 2")
-    return rows
+    data_s, step_s = history["data_s"].sum(), history["step_s"].sum()
+    if data_s > SLOW_DATA * (data_s + step_s):
+        said.append(f"reading batches took {data_s:.0f} s and computing {step_s:.0f} s: the data is the bottleneck")
+    return said
 
 
-def _loader(units: Units, features: Tensor, rows: np.ndarray, size: int, *, drop_last: bool = False) -> DataLoader:
-    return DataLoader(UnitBatches(units, features, rows), batch_size=size, drop_last=drop_last, collate_fn=lambda batch: batch)
+class Run:
+    """What changes while a model trains: its weights, their average, the optimiser, and the best state so far."""
+
+    def __init__(self, model: TextSide, pairs: Pairs, recipe: Recipe, plan: Plan, accelerator):
+        self.pairs, self.recipe, self.plan, self.accelerator = pairs, recipe, plan, accelerator
+        model.centre_texts(pairs.training_features())
+        self.given, self.model = model, model.to(accelerator.device)
+        self.optimizer = accelerator.prepare(optimizer_of(self.model, plan))
+        self.average = copy.deepcopy(self.model) if plan.ema else self.model
+        self.good, self.best = _copied(self.model), {}
+        val = np.random.default_rng(0).permutation(pairs.val)  # rows that follow each other are one study's, with one text
+        self.val_batches = [val[i : i + plan.batch_size] for i in range(0, len(val), plan.batch_size)]
+
+    def train_epoch(self, epoch: int, bar) -> dict[str, float]:
+        """One pass; an epoch has its own random numbers, so that one which is run again is the same."""
+        rng = np.random.default_rng([self.plan.seed, epoch])
+        torch.manual_seed(int(rng.integers(2**31)))
+        batches, began, data_s, losses = self.pairs.epoch(rng, self.plan.batch_size), time.perf_counter(), 0.0, []
+        self.model.train()
+        for i, rows in enumerate(batches):
+            asked = time.perf_counter()
+            batch = self._load(rows, rng)
+            data_s += time.perf_counter() - asked
+            rate = learning_rate((epoch - 1 + (i + 0.5) / len(batches)) / self.plan.epochs, self.plan.learning_rate)
+            losses.append(self.step(batch, rate, where=f"epoch {epoch}, batch {i + 1} {_named(rows)}"))
+            bar.update(1 / len(batches))
+        seconds = time.perf_counter() - began
+        return {"train_loss": float(np.mean(losses)), "data_s": data_s, "step_s": seconds - data_s, "seconds": seconds}
+
+    def step(self, batch: Batch, rate: float, *, where: str) -> float:
+        """One step of the optimiser on one batch; its loss."""
+        loss = backward(self.model, batch, self.recipe, self.accelerator, micro_batch=self.plan.micro_batch)
+        self.refuse_unless_finite(loss, where)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), GRAD_CLIP_NORM)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.model.clamp_scale()
+        self.optimizer.zero_grad()
+        if self.plan.ema:
+            move_average(self.average, self.model, self.plan.ema)
+        return loss
+
+    def refuse_unless_finite(self, loss: float, where: str) -> None:
+        """Raises FloatingPointError for a loss that is none; the model goes back to its last good state first."""
+        if not math.isfinite(loss):
+            self.model.load_state_dict(self.good)
+            raise FloatingPointError(
+                f"the loss is {loss} in {where}; the model is back where the last whole epoch left it. "
+                "Look at these units, or lower the learning rate"
+            )
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """Mean loss of the validation units, with the levels it lies between; batches weigh by their size."""
+        self.average.eval()
+        sums = np.zeros(3)
+        for rows in self.val_batches:
+            batch = self._load(rows)
+            right = batch.targets, batch.targets_t
+            loss = recipe_loss(self.recipe, self.average(batch.images, batch.features), *right, batch.valid).item()
+            self.refuse_unless_finite(loss, f"validation {_named(rows)}")
+            levels = (
+                no_learning_level(self.recipe.loss, *right, batch.valid),
+                floor_level(self.recipe.loss, *right, batch.text_ids, batch.valid),
+            )
+            sums += len(rows) * np.array([loss, *levels])
+        found = dict(zip(("val_loss", "no_learning", "floor"), (sums / len(self.pairs.val)).tolist(), strict=True))
+        return found | {"scale": self.average.logit_scale.item()}
+
+    def keep(self, history: list[dict], folder: Path | None) -> None:
+        """The state after an epoch: in memory as the last good one, and on disk if there is a folder."""
+        self.good = _copied(self.model)
+        losses = [row["val_loss"] for row in history]
+        if self.plan.patience and losses[-1] == min(losses):
+            self.best = _copied(self.average)
+        if folder:
+            groups = {"model": self.good, "best": self.best} | ({"average": _copied(self.average)} if self.plan.ema else {})
+            save_state(folder, {"settings": self.about, "history": history}, groups, self.optimizer)
+
+    def resume(self, folder: Path) -> list[dict]:
+        """Goes to where an earlier run of the same settings stopped; its history."""
+        self.about = self.settings()
+        found = load_state(folder, self.about, self.optimizer)
+        if found is None:
+            return []
+        about, groups = found
+        self.model.load_state_dict(groups["model"])
+        if self.plan.ema:
+            self.average.load_state_dict(groups["average"])
+        self.good, self.best = _copied(self.model), groups.get("best", {})
+        return about["history"]
+
+    def is_over(self, history: list[dict]) -> bool:
+        """Whether the validation loss has not become better for as long as patience lasts."""
+        losses = [row["val_loss"] for row in history]
+        return bool(self.plan.patience and losses) and len(losses) - 1 - int(np.argmin(losses)) >= self.plan.patience
+
+    def finish(self, history: list[dict]) -> None:
+        """The weights that are kept go into the model that was given."""
+        self.given.load_state_dict(self.best or self.average.state_dict())
+        self.given.eval()
+
+    def settings(self) -> dict:
+        """What makes a run this run: a state of another, or of one that starts elsewhere, is not gone on from."""
+        sample = self.pairs.batch(self.val_batches[0])
+        start = (*self.model.state_dict().values(), *sample.images, sample.features, sample.targets)
+        return {
+            "plan": asdict(self.plan),
+            "recipe": asdict(self.recipe),
+            "model": self.model.to_dict(),
+            "units": [len(self.pairs.train), len(self.pairs.val)],
+            "start": fingerprint(start),
+        }
+
+    def _load(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:
+        from accelerate.utils import send_to_device
+
+        return send_to_device(self.pairs.batch(rows, rng), self.accelerator.device)
 
 
-def _optimizer(model: DualEncoder, plan: Plan, *, n_steps: int):
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > NORM_LIKE], "weight_decay": WEIGHT_DECAY},
-        {"params": [p for p in trained if p.ndim <= NORM_LIKE], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate)
-    n_warm = max(1, round(WARMUP_SHARE * n_steps))
-
-    def factor(step: int) -> float:
-        done = (step - n_warm) / max(1, n_steps - n_warm)
-        return (step + 1) / n_warm if step < n_warm else 0.5 * (1 + math.cos(math.pi * min(done, 1)))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+def _named(rows: Rows) -> str:
+    return f"(units {', '.join(map(str, rows[:4]))}, ...)"
 
 
-def _shifted(images: Tensor, rng: np.random.Generator) -> Tensor:
-    return torch.roll(images, tuple(rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2).tolist()), dims=(-2, -1))
+def _copied(model: TextSide) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

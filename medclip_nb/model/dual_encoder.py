@@ -8,14 +8,18 @@ import math
 from dataclasses import asdict, dataclass
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..config import EMBED_DIM, MAX_LOGIT_SCALE, RECIPES, Recipe
 from .encoders import image_tower
-from .pooling import mean_max, mean_slices
-from .text_tower import TEXT_DIM
+from .pooling import mean_max, mean_weights, weighted
+from .text_tower import MINILM, TextTower, text_dim
+
+LARGEST = math.log(MAX_LOGIT_SCALE) - 1e-6  # less than the limit by rounding: its exponential must not lie above, in float32
+Images = UInt8[Tensor, "b channel slice row column"]
+Texts = Float[Tensor, "text width"] | Int[Tensor, "text 2 token"]  # features of a frozen tower, or tokens
 
 
 @dataclass(frozen=True)
@@ -27,21 +31,23 @@ class ModelConfig:
     embed_dim: int = EMBED_DIM
     scale: float = RECIPES["clip"].scale
     bias: float = RECIPES["clip"].bias
+    dims: int = 2  # 2: the tower sees slices one by one; 3: the volume at once
+    text_tower: str = MINILM  # a name or a folder
+    train_texts: bool = False  # whether the text tower is inside, to be trained; else texts come as its features
 
 
-class DualEncoder(nn.Module):
-    """Image units and texts in one space. The text tower is frozen and stays outside: texts come as its features."""
+class TextSide(nn.Module):
+    """What every model has: the texts' head, the scale and the bias.
 
-    def __init__(self, config: ModelConfig, *, pretrained: bool = True):
+    The text tower is frozen and stays outside, texts coming as its features; or it is inside, and texts come as its tokens.
+    """
+
+    def __init__(self, *, embed_dim: int, scale: float, bias: float, text_dim: int, text_tower: TextTower | None = None):
         super().__init__()
-        self.config = config
-        self.tower = image_tower(config.image_tower, channels=config.channels, pretrained=pretrained)
-        width = 2 * self.tower.dim
-        self.image_head = nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, config.embed_dim))
-        self.text_head = nn.Linear(TEXT_DIM, config.embed_dim)
-        self.register_buffer("text_mean", torch.zeros(TEXT_DIM))
-        self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
-        self.bias = nn.Parameter(torch.tensor(config.bias), requires_grad=config.bias != 0)
+        self.text_tower, self.text_head = text_tower, nn.Linear(text_dim, embed_dim)
+        self.register_buffer("text_mean", torch.zeros(text_dim))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.bias = nn.Parameter(torch.tensor(bias), requires_grad=bias != 0)
 
     @property
     def logit_scale(self) -> Float[Tensor, ""]:
@@ -51,36 +57,66 @@ class DualEncoder(nn.Module):
     @torch.no_grad()
     def clamp_scale(self) -> None:
         """Brings what is learnt back to the limit after a step: beyond it the clamp has no gradient to come back by."""
-        self.log_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+        self.log_scale.clamp_(max=LARGEST)
 
-    def centre_texts(self, features: Float[Tensor, "text 384"]) -> None:
+    @torch.no_grad()
+    def centre_texts(self, texts: Texts) -> None:
         """Stores the mean of the training texts: sentence embeddings share most of their length, the rest tells."""
-        self.text_mean.copy_(features.mean(0))
+        self.text_mean.copy_(self._features(texts).mean(0))
 
-    def encode_images(
-        self, images: UInt8[Tensor, "b channel slice row column"], slice_mask: Bool[Tensor, "b slice"] | None = None
-    ) -> Float[Tensor, "b dim"]:
-        """L2-normalised embedding of each unit; slices are encoded one by one and averaged."""
-        b, channels, n_slices = images.shape[:3]
-        pixels = images.float().div(127.5).sub(1).transpose(1, 2).reshape(b * n_slices, channels, *images.shape[3:])
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        slices = mean_max(self.tower(pixels)).unflatten(0, (b, n_slices))
-        return normalize(self.image_head(mean_slices(slices, slice_mask).float()), dim=-1)
+    def encode_texts(self, texts: Texts) -> Float[Tensor, "text dim"]:
+        """L2-normalised embedding of texts, given the frozen tower's features, or tokens if the tower is inside."""
+        return normalize(self.text_head(normalize(self._features(texts) - self.text_mean, dim=-1)), dim=-1)
 
-    def encode_texts(self, features: Float[Tensor, "text 384"]) -> Float[Tensor, "text dim"]:
-        """L2-normalised embedding of texts, given the frozen tower's features."""
-        return normalize(self.text_head(normalize(features - self.text_mean, dim=-1)), dim=-1)
+    def _features(self, texts: Texts) -> Float[Tensor, "text width"]:
+        return texts if self.text_tower is None else self.text_tower(texts)
 
-    def forward(
-        self, images: UInt8[Tensor, "b channel slice row column"], features: Float[Tensor, "text 384"]
-    ) -> Float[Tensor, "b text"]:
-        """Logits of each unit against each text."""
-        sim = self.encode_images(images) @ self.encode_texts(features).T
-        return self.logit_scale * sim + self.bias
+    def similarity(self, image_emb: Float[Tensor, "b dim"], text_emb: Float[Tensor, "text dim"]) -> Float[Tensor, "b text"]:
+        """Cosine of each unit with each text."""
+        return image_emb @ text_emb.T
+
+    def logits(self, image_emb: Float[Tensor, "b ..."], text_emb: Float[Tensor, "text dim"]) -> Float[Tensor, "b text"]:
+        """What the loss is made of: the similarity, scaled, plus the bias."""
+        return self.logit_scale * self.similarity(image_emb, text_emb) + self.bias
 
     def to_dict(self) -> dict:
         """The configuration as JSON can hold it."""
         return asdict(self.config)
+
+    def forward(self, images: tuple[Tensor, ...], texts: Texts) -> Float[Tensor, "b text"]:
+        """Logits of each unit against each text; `images` is what `encode_images` takes."""
+        return self.logits(self.encode_images(*images), self.encode_texts(texts))
+
+
+class DualEncoder(TextSide):
+    """Images and texts in one space; a slice is an image with one slice, a volume the mean of its slices."""
+
+    def __init__(self, config: ModelConfig, *, pretrained: bool = True):
+        inside = TextTower(config.text_tower) if config.train_texts else None
+        width = text_dim(config.text_tower)
+        super().__init__(embed_dim=config.embed_dim, scale=config.scale, bias=config.bias, text_dim=width, text_tower=inside)
+        self.config = config
+        self.tower = image_tower(config.image_tower, channels=config.channels, pretrained=pretrained, dims=config.dims)
+        width = 2 * self.tower.dim
+        self.image_head = nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, config.embed_dim))
+
+    def encode_slices(self, images: Images) -> Float[Tensor, "b embedded dim"]:
+        """L2-normalised embedding of every slice; of the volume, as if it were one slice, if the tower is 3D."""
+        pixels, n_slices = images.float().div(127.5).sub(1), images.shape[2]
+        if self.config.dims == 3:
+            return self._embed(pixels)[:, None]
+        pixels = pixels.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return self._embed(pixels).unflatten(0, (-1, n_slices))
+
+    def encode_images(self, images: Images, mask: Bool[Tensor, "b slice"] | None = None) -> Float[Tensor, "b dim"]:
+        """L2-normalised embedding of each unit: the mean of its slices' embeddings; `mask` is False on padding."""
+        slices = self.encode_slices(images)
+        if mask is None or self.config.dims == 3:
+            mask = torch.ones(slices.shape[:2], dtype=torch.bool, device=slices.device)
+        return normalize(weighted(slices, mean_weights(mask)), dim=-1)
+
+    def _embed(self, pixels: Tensor) -> Float[Tensor, "n dim"]:
+        return normalize(self.image_head(mean_max(self.tower(pixels)).float()), dim=-1)
 
 
 def build_model(recipe: Recipe, *, image_tower: str, channels: int, seed: int) -> DualEncoder:

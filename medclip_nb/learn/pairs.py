@@ -1,0 +1,169 @@
+"""What a model is trained on: which units an epoch draws, and the batch that some of them make."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..config import SHIFT_PX, Recipe
+from ..data.manifest import patients_across_splits
+from ..data.studies import Units, draw_epoch
+from ..data.volumes import Pixels
+from ..model.dual_encoder import Texts
+from .targets import TARGETS, Targets, from_relation
+
+FEWEST_WORDS = 3  # of a reason to train although patients cross splits
+Rows = Int[np.ndarray, " _"]
+
+
+class Batch(NamedTuple):
+    """Units and texts of one step, with what is right."""
+
+    images: tuple[Tensor, ...]  # what the model's encode_images takes
+    features: Texts  # of the texts: the frozen tower's
+    text_ids: Int[Tensor, " text"]  # equal where texts are identical
+    targets: Float[Tensor, "unit text"]
+    targets_t: Float[Tensor, "owned unit_again"]
+    valid: Bool[Tensor, "unit text"] | None = None
+
+
+@runtime_checkable
+class Pairs(Protocol):
+    """What `pretrain` asks of data."""
+
+    train: Rows
+    val: Rows
+    overlap_because: str
+
+    def epoch(self, rng: np.random.Generator, size: int) -> list[Rows]:
+        """The batches of one epoch."""
+
+    def batch(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:
+        """The batch of some units; with a generator its images are augmented."""
+
+    def training_features(self) -> Texts:
+        """Features of the training texts, for their mean."""
+
+
+@dataclass
+class SlicePairs:
+    """Slices or pictures with one text each.
+
+    `features` are those of `units.texts`. `distinct` batches hold no text twice; what is left of an epoch without one is drawn
+    again in the next. Raises ValueError if a split is empty, or if a patient is in two splits and `overlap_because` does not say
+    in words why that is wanted.
+    """
+
+    units: Units
+    features: Texts
+    recipe: Recipe
+    overlap_because: str = ""
+
+    def __post_init__(self):
+        self.train, self.val = checked_splits(self.units.table, self.overlap_because)
+        self._image, self._text = (self.units.table[c].to_numpy(np.int64) for c in ("image", "text_id"))
+        self._true = np.unique(self._image * len(self.units.texts) + self._text)
+
+    def epoch(self, rng: np.random.Generator, size: int) -> list[Rows]:
+        """Every unit with a finding and some without, in full batches."""
+        drawn = draw_epoch(self.units, self.train, rng, normals=self.recipe.normals)
+        if self.recipe.distinct_texts:
+            return distinct_batches(drawn, self._text[drawn], size)
+        return full_batches(drawn, size)
+
+    def batch(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:
+        """Images, moved by a few pixels if there is a generator, and one column for the text of each."""
+        images, text_ids = torch.from_numpy(self.units.images[self._image[rows]]), torch.from_numpy(self._text[rows])
+        if rng is not None:
+            images = torch.roll(images, tuple(rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2).tolist()), dims=(-2, -1))
+        return Batch((images,), self.features[text_ids], text_ids, *self._targets(rows, text_ids))
+
+    def _targets(self, rows: Rows, text_ids: Int[Tensor, " text"]) -> Targets:
+        if self.recipe.targets != "true_text":
+            return TARGETS[self.recipe.targets](text_ids)
+        pairs = self._image[rows][:, None] * len(self.units.texts) + self._text[rows]
+        return from_relation(torch.from_numpy(np.isin(pairs, self._true)))
+
+    def training_features(self) -> Texts:
+        """Each training text once."""
+        return self.features[np.unique(self._text[self.train])]
+
+
+@dataclass
+class VolumePairs:
+    """Volumes with the sentences of their reports: a volume owns all its sentences, and identical ones are one column.
+
+    `volumes` are the tensors that `encode_images` takes, a row per study: slice embeddings (or pixels), mask, positions in mm.
+    `sentences[i]` are the rows of `features` that belong to study i.
+    """
+
+    volumes: tuple[Tensor | Pixels, ...]
+    sentences: list[Rows]
+    features: Texts
+    table: pd.DataFrame
+    overlap_because: str = ""
+
+    def __post_init__(self):
+        self.train, self.val = checked_splits(self.table, self.overlap_because)
+        silent = [i for i, own in enumerate(self.sentences) if not len(own)]
+        if silent:
+            raise ValueError(f"study {self.table['study_id'].iloc[silent[0]]} has no sentence; {len(silent)} studies have none")
+
+    def epoch(self, rng: np.random.Generator, size: int) -> list[Rows]:
+        """Every training study once, in full batches."""
+        return full_batches(rng.permutation(self.train), size)
+
+    def batch(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:
+        """The volumes, and a column for each sentence that any of them has."""
+        ids = np.unique(np.concatenate([self.sentences[i] for i in rows]))
+        right = np.stack([np.isin(ids, self.sentences[i]) for i in rows])
+        picked = torch.from_numpy(rows)
+        text_ids = torch.from_numpy(ids)
+        return Batch(
+            tuple(v[picked] for v in self.volumes), self.features[text_ids], text_ids, *from_relation(torch.from_numpy(right))
+        )
+
+    def training_features(self) -> Texts:
+        """Each sentence of a training report once."""
+        return self.features[np.unique(np.concatenate([self.sentences[i] for i in self.train]))]
+
+
+def full_batches(rows: Rows, size: int) -> list[Rows]:
+    """Batches of so many rows, in order; a last one that is not full is left out, unless it is the only one."""
+    size = min(size, len(rows))
+    return [rows[i : i + size] for i in range(0, len(rows) - size + 1, size)]
+
+
+def distinct_batches(rows: Rows, text_ids: Rows, size: int) -> list[Rows]:
+    """Batches in which no text occurs twice, of `size` or as many as there are texts; frequent texts are in more of them.
+
+    The k-th unit of each text goes to pile k, so pile 0 has all texts and later ones only the frequent. A unit that would be
+    alone in its batch is left out: this changes the data, too, not only the false negatives. Raises ValueError if all would be.
+    """
+    order = np.argsort(text_ids, kind="stable")
+    starts = np.flatnonzero(np.diff(text_ids[order], prepend=-1))
+    pile = np.empty(len(rows), np.int64)
+    pile[order] = np.arange(len(rows)) - np.repeat(starts, np.diff([*starts, len(rows)]))
+    piles = [rows[pile == k] for k in range(pile.max() + 1)]
+    batches = [p[i : i + size] for p in piles for i in range(0, len(p), size) if len(p[i : i + size]) > 1]
+    if not batches:
+        raise ValueError(f"no batch of {size} distinct texts: the {len(rows)} units have {len(starts)}; allow identical texts")
+    return batches
+
+
+def checked_splits(table: pd.DataFrame, overlap_because: str = "") -> tuple[Rows, Rows]:
+    """Rows of the training and the validation split. Raises ValueError if one is empty or a patient is in both."""
+    shared = patients_across_splits(table)
+    if shared and len(overlap_because.split()) < FEWEST_WORDS:
+        raise ValueError(
+            f"{len(shared)} patients are in more than one split (first: {shared[0]}); split by patient, or say in "
+            f"overlap_because, in at least {FEWEST_WORDS} words, why a score on patients seen in training is wanted"
+        )
+    rows = tuple(np.flatnonzero(table["split"] == split) for split in ("train", "val"))
+    if min(map(len, rows)) < 2:
+        raise ValueError(f"train has {len(rows[0])} and val {len(rows[1])} units; each needs at least 2")
+    return rows

@@ -1,0 +1,59 @@
+"""How one run trains: its settings, the learning rate over time, the optimiser."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from ..config import PRETRAINED_BATCH, PRETRAINED_RATE, WARMUP_SHARE, WEIGHT_DECAY, Preset
+from ..model.dual_encoder import TextSide
+
+NORM_LIKE = 1  # parameters with at most so many axes (norms, biases, scale) are not decayed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one run trains; `plan` fills it from a preset."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float  # the peak, after warm-up
+    precision: str  # "no" or "bf16"
+    seed: int
+    micro_batch: int = 0  # images encoded at a time, the batch and its negatives staying whole; 0: all of them
+    ema: float = 0.0  # decay per step of a moving average of the weights, which is validated and kept; 0: none
+    patience: int = 0  # epochs without a better validation loss before it stops and goes back to the best; 0: never
+
+
+def plan(preset: Preset, *, seed: int, pretrained_tower: bool = False) -> Plan:
+    """The preset's plan; a pretrained tower gets its own number of epochs, a smaller batch and a lower rate."""
+    precision = best_precision(pretrained_tower) if preset.precision == "auto" else preset.precision
+    if not pretrained_tower:
+        return Plan(preset.epochs, preset.batch_size, preset.learning_rate, precision, seed)
+    rate, batch_size = preset.learning_rate * PRETRAINED_RATE, min(preset.batch_size, PRETRAINED_BATCH)
+    return Plan(preset.pretrained_epochs, batch_size, rate, precision, seed)
+
+
+def best_precision(pretrained_tower: bool) -> str:
+    """bf16 on a GPU that has it; on a CPU only for the small tower: depthwise convolutions lose by it (measured)."""
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "no"
+    has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return "bf16" if has_bf16 and not pretrained_tower else "no"
+
+
+def learning_rate(progress: float, peak: float) -> float:
+    """The rate when a share `progress` (0 to 1) of the run is done: a linear warm-up, then half a cosine down to 0."""
+    if progress <= WARMUP_SHARE:
+        return peak * progress / WARMUP_SHARE
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP_SHARE) / (1 - WARMUP_SHARE)))
+
+
+def optimizer_of(model: TextSide, plan: Plan) -> torch.optim.AdamW:
+    """AdamW on all that is trained; norms, biases and the scale are not decayed."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > NORM_LIKE], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in trained if p.ndim <= NORM_LIKE], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=plan.learning_rate)
