@@ -20,6 +20,7 @@ from .files import write_text
 
 N_STUDIES = 200  # of the image cache
 AUDIT_ROWS = (1_000, 10_000)
+N_STEPS = 6  # of the training loop
 REPEATS = 9  # the fastest counts: what slows a repeat is not the code
 
 
@@ -71,6 +72,50 @@ def audit_growth() -> list[dict]:
     return [_row("audit of pictures", many, few, "ms", note)]
 
 
+def training_step() -> list[dict]:
+    """A step of the training loop as it runs (reading, shifting, clipping, AdamW, the clamp), against bare forward + backward."""
+    from tqdm.auto import tqdm
+
+    from .learn.step import backward
+
+    run = _cpu_run()
+    batches = run.pairs.epoch(np.random.default_rng(0), run.plan.batch_size)[:N_STEPS]
+    ready = [run.pairs.batch(rows) for rows in batches]
+    run.pairs.epoch = lambda rng, size: batches
+
+    def bare() -> None:
+        for batch in ready:
+            backward(run.model, batch, run.recipe, run.accelerator)
+            run.model.zero_grad()
+
+    with tqdm(disable=True) as bar:
+        seconds = fastest(lambda: run.train_epoch(1, bar), bare)
+    note = f"{len(batches)} steps of {run.plan.batch_size} slices, {run.plan.precision}; a ratio of 0.95 is an overhead of 5 %"
+    return [_row("training step", *(s / len(batches) for s in seconds), "s", note)]
+
+
+def _cpu_run():
+    """RadCLIP's first stage at preset cpu, before its first step."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    from .config import RECIPES, SLICE_TOWER
+    from .data import catalog
+    from .data.studies import load_units
+    from .learn.pairs import SlicePairs
+    from .learn.plan import plan
+    from .learn.pretrain import Run
+    from .model.dual_encoder import build_model
+    from .model.text_tower import embed_texts
+
+    AcceleratorState._reset_state()  # or the precision of an earlier run of this process would be asked for again
+    preset, recipe = PRESETS["cpu"], RECIPES["radclip"]
+    units, how = load_units(catalog.load("torso", preset)), plan(preset, seed=0)
+    pairs = SlicePairs(units, embed_texts(units.texts), recipe)
+    model = build_model(recipe, image_tower=SLICE_TOWER, channels=units.images.shape[1], seed=0)
+    return Run(model, pairs, recipe, how, Accelerator(mixed_precision=how.precision))
+
+
 def fastest(*actions: Callable[[], object]) -> list[float]:
     """Seconds of the fastest of several calls of each action, in turns, so that a busy moment meets all of them."""
     times = [[] for _ in actions]
@@ -82,7 +127,7 @@ def fastest(*actions: Callable[[], object]) -> list[float]:
     return [min(seconds) for seconds in times]
 
 
-BENCHES = {"image_cache": image_cache, "audit_growth": audit_growth}
+BENCHES = {"image_cache": image_cache, "audit_growth": audit_growth, "training_step": training_step}
 
 
 def _row(what: str, ours: float, rival: float, unit: str, note: str) -> dict:

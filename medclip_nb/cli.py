@@ -19,6 +19,9 @@ EXAMPLES = {
     "  medclip-nb run 05 --commit              new outputs into notebooks/05_*.ipynb",
     "bench": "examples:\n  medclip-nb bench                        everything; minutes\n"
     "  medclip-nb bench image_cache -o bench.json",
+    "claims": "examples:\n  medclip-nb claims                       all studies, three seeds; an hour on two cores\n"
+    "  medclip-nb claims pooling --seed 0 1    one study, two seeds; what was trained before is kept\n"
+    "  medclip-nb claims slices --commit       the table into notebooks/results/",
     "lab": "examples:\n  medclip-nb lab                          JupyterLab at lesson 01",
     **cli_data.EXAMPLES,
 }
@@ -56,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     cli_data.add_commands(commands, _command_parser)
+    _add_claims(commands)
     _add_bench(commands)
     lab = _command_parser(commands.add_parser, "lab", help="JupyterLab at lesson 01.")
     lab.set_defaults(command=lab_command)
@@ -81,9 +85,34 @@ def _add_run(commands):
     run.set_defaults(command=run_command)
 
 
+def _add_claims(commands):
+    claims = _command_parser(commands.add_parser, "claims", help="Train each method with several seeds; write tables.")
+    claims.add_argument("studies", nargs="*", metavar="NAME", help="slices, pooling; all when none is given")
+    claims.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
+    claims.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
+    claims.add_argument("-o", "--output", metavar="DIR", help="folder of the tables (default: reports/claims)")
+    claims.add_argument("--commit", action="store_true", help="write the tables where the lessons read them (preset cpu)")
+    claims.set_defaults(command=claims_command)
+
+
+def claims_command(args: argparse.Namespace) -> int:
+    """Runs studies and prints where their tables are; an interrupted one goes on from the trainings that are done."""
+    from .lesson import claims
+
+    seeds = tuple(dict.fromkeys(args.seed))
+    if args.commit and (args.preset != "cpu" or len(seeds) < 3):
+        raise ValueError("--commit goes with preset cpu and at least three different seeds")
+    folder = config.shipped("notebooks") / "results" if args.commit else Path(args.output or config.reports_dir() / "claims")
+    tables = claims.run(args.studies, preset=args.preset, seeds=seeds)
+    print(*claims.save(tables, folder), sep="\n")
+    return 0
+
+
 def _add_bench(commands):
     bench = _command_parser(commands.add_parser, "bench", help="Measure what is fast here beside its rivals, in one run.")
-    bench.add_argument("names", nargs="*", metavar="NAME", help="image_cache, audit_growth; all when none is given")
+    bench.add_argument(
+        "names", nargs="*", metavar="NAME", help="image_cache, audit_growth, training_step; all when none is given"
+    )
     bench.add_argument("-o", "--output", metavar="FILE", help="the figures as JSON (default: reports/bench.json)")
     bench.set_defaults(command=bench_command)
 

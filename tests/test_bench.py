@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from medclip_nb import bench
 from medclip_nb.data import catalog, preprocessing
@@ -33,3 +35,22 @@ def test_the_growth_of_the_audit_is_measured(monkeypatch):
     (row,) = bench.audit_growth()
     assert row["ours"] > 0
     assert row["rival"] > 0
+
+
+def test_the_training_step_is_measured_beside_bare_passes_over_the_same_batches(tiny, monkeypatch):
+    AcceleratorState._reset_state()
+    Accelerator(mixed_precision="no")  # as an earlier training of this process leaves it
+    monkeypatch.setattr(bench, "N_STEPS", 1)
+    (row,) = bench.training_step()
+    assert row["what"] == "training step"
+    assert row["ours"] > 0
+    assert row["rival"] > 0
+    assert row["note"].startswith("1 steps of 128 slices")
+
+
+def test_the_fastest_of_several_calls_counts_and_all_take_turns(monkeypatch):
+    calls, clock = [], iter([0.0, 5.0, 5.0, 7.0, 10.0, 11.0, 20.0, 23.0])  # seconds: 5 and 2, then 1 and 3
+    monkeypatch.setattr(bench, "REPEATS", 2)
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(clock))
+    assert bench.fastest(lambda: calls.append("a"), lambda: calls.append("b")) == [1, 2]
+    assert calls == ["a", "b", "a", "b"]

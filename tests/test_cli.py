@@ -12,7 +12,7 @@ from toy import lps_volume, write_nifti
 
 from medclip_nb import __version__, bench, cli, config
 from medclip_nb.data import audit, catalog, download
-from medclip_nb.lesson import audit_page, course
+from medclip_nb.lesson import audit_page, claims, course
 
 
 @pytest.fixture(autouse=True)
@@ -179,10 +179,10 @@ def test_the_cache_is_measured_and_cleared(home, capsys):
     assert lines == [f"{file.parents[1]}: 1 files, 2.0 MB", "freed 2.0 MB", f"{file.parents[1]}: 0 files, 0.0 MB"]
 
 
-COMMANDS = ["", "run", "data", "data list", "data get", "data check", "data audit", "cache", "cache clear", "lab"]
+DATA_COMMANDS = ["data", "data list", "data get", "data check", "data audit", "cache", "cache clear"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["", "run", *DATA_COMMANDS, "claims", "bench", "lab"])
 def test_every_help_has_an_example(command, capsys):
     assert cli.main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
@@ -244,3 +244,50 @@ def test_a_benchmark_prints_a_table_and_writes_json(monkeypatch, capsys, home):
     assert json.loads((home / "reports" / "bench.json").read_text()) == [row]
     assert cli.main(["bench", "two"]) == 2
     assert "unknown benchmark 'two'; choose from: one" in capsys.readouterr().err
+
+
+@pytest.fixture
+def studied(monkeypatch, home) -> list:
+    """What `claims.run` is asked for; it measures nothing. Shipped notebooks lie in the temporary home."""
+    asked = []
+
+    def run(names, **settings):
+        asked.append((names, settings))
+        return {"toy": pd.DataFrame({"variant": ["a"], "value": [0.123456]})}
+
+    monkeypatch.setattr(claims, "run", run)
+    monkeypatch.setattr(config, "shipped", lambda folder: home / folder)
+    return asked
+
+
+def test_claims_write_a_table_and_say_where(studied, capsys, home):
+    assert cli.main(["claims", "toy", "--preset", "smoke", "--seed", "4", "2", "4"]) == 0
+    assert studied == [(["toy"], {"preset": "smoke", "seeds": (4, 2)})]
+    file = home / "reports" / "claims" / "toy.csv"
+    assert capsys.readouterr().out == f"{file}\n"
+    assert file.read_text() == "variant,value\na,0.1235\n"
+
+
+def test_claims_go_where_they_are_told(studied, capsys, home):
+    assert cli.main(["claims", "-o", str(home / "here")]) == 0
+    assert studied == [([], {"preset": "cpu", "seeds": (0, 1, 2)})]
+    assert (home / "here" / "toy.csv").exists()
+
+
+def test_committed_claims_go_beside_the_lessons(studied, home):
+    assert cli.main(["claims", "toy", "--commit"]) == 0
+    assert (home / "notebooks" / "results" / "toy.csv").exists()
+
+
+@pytest.mark.parametrize("options", [["--seed", "0"], ["--seed", "0", "0", "0"], ["--seed", "0", "1"], ["--preset", "smoke"]])
+def test_claims_of_few_seeds_or_little_work_are_not_committed(studied, capsys, options):
+    assert cli.main(["claims", "--commit", *options]) == 2
+    err = capsys.readouterr().err
+    assert err == "medclip-nb: error: --commit goes with preset cpu and at least three different seeds\n"
+    assert studied == []
+
+
+def test_an_unknown_study_lists_the_known_and_runs_nothing(capsys, home):
+    assert cli.main(["claims", "slices", "tea_leaves", "--preset", "smoke"]) == 2
+    assert capsys.readouterr().err == "medclip-nb: error: unknown study 'tea_leaves'; choose one of: slices, pooling\n"
+    assert not (home / "artifacts").exists()

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 
 from medclip_nb.show import pictures, plots
 
@@ -146,3 +147,101 @@ def test_leak_bars_show_a_point_per_split_and_chance():
     ax = plots.leak_bars(scores)
     assert sorted(round(x, 3) for c in ax.collections for x in c.get_offsets()[:, 0]) == [0.2, 0.4, 0.5]
     assert list(ax.lines[-1].get_xdata()) == pytest.approx([0.1, 0.1])
+
+
+def cut_off(figure) -> list[str]:
+    """Texts that do not lie within their figure, as it is drawn."""
+    figure.draw_without_rendering()
+    page, beyond = figure.bbox.padded(1), labels_beyond_the_ends(figure)
+    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in beyond]
+    boxes = [(t.get_text(), t.get_window_extent()) for t in texts]
+    return [text for text, box in boxes if not (page.contains(*box.min) and page.contains(*box.max))]
+
+
+def labels_beyond_the_ends(figure) -> set[Text]:
+    """Of ticks outside of their axis, which matplotlib keeps and does not draw."""
+    axes = [axis for ax in figure.findobj(Axes) for axis in (ax.xaxis, ax.yaxis)]
+    ticks = [(tick, sorted(axis.get_view_interval())) for axis in axes for tick in axis.get_major_ticks()]
+    return {tick.label1 for tick, (low, high) in ticks if not low <= tick.get_loc() <= high}
+
+
+def test_the_search_for_texts_outside_of_a_figure_finds_one():
+    ax = plt.subplots()[1]
+    assert cut_off(ax.figure) == []
+    ax.text(3, 0.5, "far out", transform=ax.transAxes, in_layout=False)
+    assert cut_off(ax.figure) == ["far out"]
+
+
+def pairs_of(n: int) -> pd.DataFrame:
+    values = np.random.default_rng(0).uniform(0.4, 1, (n, 2))
+    return pd.DataFrame(values, columns=["within the region", "within the organ"], index=[f"finding {i}" for i in range(n)])
+
+
+@pytest.mark.parametrize("n", [1, 2, 15])
+def test_paired_points_join_first_and_second_value_of_each_row(n):
+    table = pairs_of(n)
+    ax = plots.paired_points(table, xlabel="AUC", chance=0.5)
+    lines, first, second = ax.collections
+    assert [s[:, 0].tolist() for s in lines.get_segments()] == table.to_numpy().tolist()
+    assert first.get_offsets().tolist() == [[x, i] for i, x in enumerate(table.iloc[:, 0])]
+    assert second.get_offsets().tolist() == [[x, i] for i, x in enumerate(table.iloc[:, 1])]
+    assert list(ax.lines[0].get_xdata()) == [0.5, 0.5]
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(table.index)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [*table.columns, "chance"]
+    assert cut_off(ax.figure) == []
+
+
+@pytest.mark.parametrize("n", [1, 17])
+def test_extent_bars_colour_what_is_focal(n):
+    shares = pd.Series(np.linspace(0.13, 0.5, n), index=[f"finding {i}" for i in range(n)])
+    ax = plots.extent_bars(shares, 0.13)
+    (bars,) = ax.containers
+    assert [b.get_width() for b in bars] == shares.tolist()
+    assert len({b.get_facecolor() for b in bars[1:]}) == min(1, n - 1)
+    assert bars[0].get_facecolor() not in {b.get_facecolor() for b in bars[1:]}
+    assert list(ax.lines[0].get_xdata()) == [0.13, 0.13]
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(shares.index)
+    assert cut_off(ax.figure) == []
+
+
+def study_rows(n: int) -> pd.DataFrame:
+    """A study's table for one measure: means, seeds, and differences, which have no place in the chart."""
+    rows = []
+    for i in range(n):
+        seeds = [(f"variant_{i}", str(s), 0.6 + i / 40 + s / 100, 0.5, 0.9, 0.5) for s in range(3)]
+        rows += [(f"variant_{i}", "mean", 0.61 + i / 40, 0.55, 0.95, 0.5), *seeds]
+        rows += [(f"variant_{i}", "minus variant_0", 0.01, -0.1, 0.1, 0.0)] * (i > 0)
+    return pd.DataFrame(rows, columns=["variant", "seed", "value", "low", "high", "chance"])
+
+
+@pytest.mark.parametrize("n", [1, 11])
+def test_variant_scores_show_means_with_intervals_and_every_seed(n):
+    table = study_rows(n)
+    ax = plots.variant_scores(table, xlabel="mean AUC")
+    (errors,), seeds = ax.containers, ax.collections[-1].get_offsets()
+    assert errors.lines[0].get_xdata().tolist() == table.loc[table["seed"] == "mean", "value"].tolist()
+    assert [s[:, 0].tolist() for s in errors.lines[2][0].get_segments()] == [pytest.approx([0.55, 0.95])] * n
+    assert seeds[:, 0].tolist() == table.loc[table["seed"].str.isdigit(), "value"].tolist()
+    assert np.floor(seeds[:, 1]).tolist() == np.repeat(np.arange(n), 3).tolist()
+    assert list(ax.lines[-1].get_xdata()) == [0.5, 0.5]
+    assert [t.get_text() for t in ax.get_yticklabels()] == [f"variant {i}" for i in range(n)]
+    assert cut_off(ax.figure) == []
+
+
+def test_seeds_may_be_numbers_as_well_as_words():
+    table = study_rows(2)
+    table["seed"] = [int(s) if s.isdigit() else s for s in table["seed"]]
+    assert len(plots.variant_scores(table, xlabel="").collections[-1].get_offsets()) == 6
+
+
+def test_panels_side_by_side_have_one_legend_and_keep_their_width():
+    axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)[1]
+    for ax in axes:
+        plots.variant_scores(study_rows(9), xlabel="mean AUC", ax=ax)
+    plots.legend_below(axes[0])
+    figure = axes[0].figure
+    (legend,) = figure.legends
+    assert {t.get_text() for t in legend.get_texts()} == {"mean of seeds, 95 % interval", "one seed", "chance"}
+    assert cut_off(figure) == []
+    assert legend.get_window_extent().y1 <= axes[0].get_tightbbox().y0 + 1
+    assert all(ax.get_position().width > 0.35 for ax in axes)

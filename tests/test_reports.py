@@ -9,7 +9,7 @@ import pytest
 from medclip_nb.data.phantoms.reports import abnormal_sentence, write_report
 from medclip_nb.data.phantoms.vocabulary import KINDS, SIDED, kind_of
 from medclip_nb.data.phantoms.wordings import DENIAL, NORMAL
-from medclip_nb.text.reports import findings, normal_organs, organ_texts
+from medclip_nb.text.reports import findings, normal_organs, organ_texts, stating
 from medclip_nb.text.scores import truth_scores
 
 F1, NEGATION_ERROR = 0.97, 0.01
@@ -178,3 +178,34 @@ def test_markup_and_odd_blanks_change_no_finding():
     dressed = "<p>Left pleural\u00a0effusion.</p><ul><li>No\tnodule</li><li>Cyst of 12 × 9 mm in the\nliver.</li></ul>"
     first, second = ([(f.organ, f.finding, f.side, f.present, f.size_mm) for f in findings(t)] for t in (plain, dressed))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("sentence", "states"),
+    [
+        ("Gallstone of 12 mm.", [("gallbladder", "gallstone")]),
+        ("A 2 cm nodule and a 3 cm nodule in the left lung.", [("lung", "nodule")]),
+        ("Possible nodule in the right lung.", [("lung", "nodule")]),  # doubted, not denied
+        ("Left pleural effusion and a lung nodule.", []),
+        ("No nodule, but a left pleural effusion.", []),
+        ("No pleural effusion.", []),
+        ("Cysts in the liver and in the left kidney.", []),
+        ("The heart is normal.", []),
+        ("", []),
+    ],
+)
+def test_a_sentence_states_a_finding_if_it_names_it_and_nothing_else(sentence, states):
+    assert stating([sentence]) == {pair: [sentence] for pair in states}
+
+
+def test_stating_sentences_keep_their_words_and_their_order():
+    said = ["Lung nodule, 8 mm.", "The heart is normal.", "Hepatic cyst.", "NODULE in the left lung.", "Lung nodule, 8 mm."]
+    assert stating(iter(said)) == {("lung", "nodule"): [said[0], said[3], said[4]], ("liver", "cyst"): [said[2]]}
+
+
+@pytest.mark.parametrize("pair", KINDS)
+def test_no_wording_of_a_finding_states_another(pair):
+    rng = np.random.default_rng(2)
+    said = [abnormal_sentence(drawn(pair, rng), rng, held_out=held_out) for held_out in (False, True) * 20]
+    assert set(stating(said)) == {pair}  # some name a second finding, too ("possible pneumonia"), and state neither
+    assert len(stating(said)[pair]) >= len(said) / 4

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medclip_nb.text.sections import MAX_SENTENCE, clean, section_spans, sections, sentences
+from medclip_nb.text.sections import MAX_SENTENCE, clean, section_spans, sections, sentences, told
 
 
 def said(text: str) -> list[str]:
@@ -113,3 +113,27 @@ def test_cleaning_keeps_every_character_in_its_place(text):
     assert all(c.isprintable() or c == "\n" for c in cleaned)
     assert "script" not in cleaned
     assert "<" not in cleaned
+
+
+def test_what_is_told_are_the_sentences_of_findings_and_impression():
+    report = "HISTORY: Cough.\nTECHNIQUE: CT. With contrast.\nFINDINGS: Clear lungs.\nA nodule of 1.2 cm.\nIMPRESSION: 1. Nodule."
+    assert told(report) == ["Clear lungs.", "A nodule of 1.2 cm.", "1. Nodule."]
+    assert told(report, names=("technique",)) == ["CT.", "With contrast."]
+
+
+def test_all_of_a_report_without_those_sections_is_told():
+    assert told("Clear lungs. No nodule.") == ["Clear lungs.", "No nodule."]
+    assert told("HISTORY: Cough. COMPARISON: None.") == ["HISTORY: Cough.", "COMPARISON: None."]
+
+
+def test_a_sentence_that_is_told_is_on_one_line_with_single_blanks():
+    assert told("FINDINGS: wrapped  over\ntwo\tlines of text.\n\nNext one.") == ["wrapped over two lines of text.", "Next one."]
+
+
+@pytest.mark.parametrize("text", ["", " \n\t ", "<br><br>", "\u200b\u2028"])
+def test_of_nothing_nothing_is_told(text):
+    assert told(text) == []
+
+
+def test_a_sentence_that_is_told_twice_is_there_twice():
+    assert told("FINDINGS: Cyst.\nIMPRESSION: Cyst.") == ["Cyst.", "Cyst."]

@@ -10,7 +10,17 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from medclip_nb.config import CONFIDENCE
-from medclip_nb.measure.statistics import Score, auc, draw_patients, mean_score, percentile_interval, statistic_score
+from medclip_nb.measure.statistics import (
+    Score,
+    auc,
+    auc_resamples,
+    draw_patients,
+    mean_score,
+    paired_difference,
+    patient_weights,
+    percentile_interval,
+    statistic_score,
+)
 
 PATIENTS = np.repeat(np.arange(30), np.random.default_rng(1).integers(1, 9, 30)).astype(str)
 CLUSTERED = (np.random.default_rng(2).random(30)[PATIENTS.astype(int)] < 0.5).astype(float)  # one value per patient
@@ -124,3 +134,58 @@ def test_a_score_says_value_interval_number_and_chance():
 def test_a_score_goes_into_json_whole():
     score = scored(CLUSTERED, PATIENTS)
     assert Score(**json.loads(json.dumps(score.to_dict()))) == score
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=25), st.integers(0, 999))
+def test_an_auc_by_weights_is_that_of_items_written_out_as_often(items, seed):
+    labels, scores = (np.array(x) for x in zip(*items, strict=True))
+    weights = np.random.default_rng(seed).integers(0, 3, (8, len(labels)))
+    for found, times in zip(auc_resamples(labels, scores.astype(float), weights), weights, strict=True):
+        written = np.repeat(np.arange(len(labels)), times)
+        both = len(set(labels[written])) == 2
+        assert found == pytest.approx(auc(labels[written], scores[written]) if both else np.nan, nan_ok=True)
+
+
+def test_infinite_scores_are_ties_like_others():
+    labels, scores = np.array([True, False, True, False]), np.array([np.inf, np.inf, -np.inf, -np.inf])
+    assert auc_resamples(labels, scores, np.ones((1, 4), int)).tolist() == [0.5]
+
+
+def test_a_score_that_is_no_number_has_no_rank():
+    with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
+        auc_resamples(np.array([True, False]), np.array([0.1, np.nan]), np.ones((1, 2), int))
+
+
+def test_an_item_counts_as_often_as_its_patient_is_drawn():
+    weights, draws = patient_weights(PATIENTS, 20, seed=3), draw_patients(30, 20, seed=3)
+    names = sorted(set(PATIENTS))
+    for row, draw in zip(weights, draws, strict=True):
+        assert row.tolist() == [sum(names[i] == p for i in draw) for p in PATIENTS]
+    assert (weights == 0).any(axis=1).all()  # who is not drawn
+
+
+def test_of_one_item_per_patient_every_resample_has_as_many():
+    assert set(patient_weights(np.array(list("dacb")), 50).sum(1)) == {4}
+
+
+def test_weights_give_the_interval_of_the_mean():
+    weights, score = patient_weights(PATIENTS, 300), scored(CLUSTERED, PATIENTS)
+    assert percentile_interval(weights @ CLUSTERED / weights.sum(1)) == pytest.approx((score.low, score.high))
+
+
+def test_a_paired_difference_is_surer_than_one_of_separate_resamples():
+    rng = np.random.default_rng(0)
+    labels = rng.random(len(PATIENTS)) < 0.4
+    hard = rng.normal(size=30)[PATIENTS.astype(int)]  # some patients are hard for both
+    one, other = (labels + hard + rng.normal(0, 0.2, len(labels)) for _ in range(2))
+    drawn = [[auc_resamples(labels, s, patient_weights(PATIENTS, 400, seed=seed)) for seed in (0, 1)] for s in (one, other)]
+    paired = paired_difference("", drawn[0][0], drawn[1][0], 0.0, n=30)
+    unpaired = paired_difference("", drawn[0][0], drawn[1][1], 0.0, n=30)
+    assert 0 < paired.high - paired.low < 0.5 * (unpaired.high - unpaired.low)
+
+
+def test_the_difference_of_a_thing_from_itself_is_0_for_sure():
+    values = np.random.default_rng(0).random(50)
+    score = paired_difference("none", values, values, 0.0, n=9)
+    assert (score.value, score.low, score.high, score.n, score.chance) == (0, 0, 0, 9, 0)

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import resource
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +22,7 @@ from ..show.plots import set_style
 
 PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pandas", "scikit-learn", "umap-learn", "matplotlib")
 MIB = 1024
+NO_DATA = {"dataset": "", "synthetic": False, "notes": [], "data_sha256": "", "split_sha256": ""}  # of a lesson that reads none
 
 
 class Lesson:
@@ -63,7 +65,7 @@ def show_source(thing) -> None:
     """Prints a function of the package as it is run, without its docstring."""
     source = inspect.getsource(thing)
     if thing.__doc__:
-        source = source.replace(f'"""{thing.__doc__}"""', "...", 1).replace("    ...\n", "", 1)
+        source = re.sub(r"^ *\.\.\.\n", "", source.replace(f'"""{thing.__doc__}"""', "...", 1), count=1, flags=re.M)
     print(inspect.cleandoc("\n" + source))
 
 
@@ -101,8 +103,13 @@ def score_table(scores: list[Score]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("figure")
 
 
-def finish(lesson: Lesson, *, title: str, question: str, scores: list[Score], key: Score, thumbnail=None) -> None:
-    """Writes metrics.json and the thumbnail (a matplotlib figure); `key` is the score that stands on the index page."""
+def finish(
+    lesson: Lesson, *, title: str, question: str, scores: list[Score], key: Score, thumbnail=None, reads_data: bool = True
+) -> None:
+    """Writes metrics.json and the thumbnail (a matplotlib figure); `key` is the score that stands on the index page.
+
+    `reads_data` False is for a lesson that has looked at no dataset: none is loaded to be named.
+    """
     lesson.folder.mkdir(parents=True, exist_ok=True)
     if thumbnail is not None:
         thumbnail.savefig(lesson.folder / "thumbnail.png", dpi=80, bbox_inches="tight")
@@ -112,19 +119,20 @@ def finish(lesson: Lesson, *, title: str, question: str, scores: list[Score], ke
         "question": question,
         "preset": lesson.preset.name,
         "seed": lesson.seed,
-        "dataset": lesson.data.name,
-        "synthetic": lesson.data.synthetic,
-        "notes": lesson.data.notes,
+        **(_about_data(lesson.data) if reads_data else NO_DATA),
         "seconds": round(time.perf_counter() - lesson.began, 1),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // MIB,
         "versions": {name: _version(name) for name in PACKAGES},
-        "data_sha256": digest(lesson.data.manifest),
-        "split_sha256": _split_digest(lesson.data.manifest),
         "figures": [s.to_dict() | {"key": s is key} for s in scores],
         "thumbnail": "thumbnail.png" if thumbnail is not None else None,
     }
     write_text(lesson.folder / "metrics.json", json.dumps(about, indent=1, allow_nan=False))
     print(f"{len(scores)} figures written to lessons/{lesson.folder.name}/metrics.json")
+
+
+def _about_data(data: Dataset) -> dict:
+    about = {"dataset": data.name, "synthetic": data.synthetic, "notes": data.notes}
+    return about | {"data_sha256": digest(data.manifest), "split_sha256": _split_digest(data.manifest)}
 
 
 def _version(name: str) -> str:

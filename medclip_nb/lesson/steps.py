@@ -12,16 +12,16 @@ from ..data.phantoms import caption
 from ..data.selfcheck import check_first_batch, small_map
 from ..data.studies import Units, load_units
 from ..learn.checkpoint import from_pretrained, save_model
-from ..learn.pretrain import plan, pretrain
+from ..learn.pairs import SlicePairs
+from ..learn.plan import plan
+from ..learn.pretrain import pretrain
 from ..measure.embeddings import EmbeddingTable, embed_text_features
 from ..measure.retrieval import chance_recall_at, first_ranks, recall_at
-from ..measure.statistics import Score, auc, mean_score, statistic_score
+from ..measure.statistics import Score, mean_score
 from ..measure.zero_shot import class_embeddings, majority_share, predict
 from ..model.dual_encoder import DualEncoder, build_model
 from ..model.text_tower import embed_texts
 from .notebook import Lesson, require
-
-MIN_POSITIVE_PATIENTS = 3  # a finding seen in fewer patients gets no AUC
 
 
 @dataclass
@@ -36,6 +36,11 @@ class Trained:
         return embed_text_features(self.model, embed_texts(texts))
 
 
+def recipe_of(lesson: Lesson) -> Recipe:
+    """Stage 1 of RadCLIP with our two changes where slices say what they show, else plain CLIP."""
+    return RECIPES["radclip_true" if lesson.data.synthetic and lesson.data.contract.windows_hu else "clip"]
+
+
 def fresh_model(lesson: Lesson, units: Units, recipe: Recipe) -> DualEncoder:
     """Pictures get the tower with ImageNet weights, CT slices the small one from scratch."""
     tower = SLICE_TOWER if lesson.data.contract.windows_hu else PRETRAINED_TOWER
@@ -43,9 +48,15 @@ def fresh_model(lesson: Lesson, units: Units, recipe: Recipe) -> DualEncoder:
 
 
 def train(lesson: Lesson, model: DualEncoder, units: Units, recipe: Recipe) -> pd.DataFrame:
-    """Trains `model` by the preset's plan; gives its history, one row per epoch."""
+    """Trains `model` by the preset's plan and says what there is to say; gives its history, one row per epoch.
+
+    Interrupted and called again, it goes on where it was.
+    """
     how = plan(lesson.preset, seed=lesson.seed, pretrained_tower=model.config.image_tower == PRETRAINED_TOWER)
-    return pretrain(model, units, embed_texts(units.texts), recipe=recipe, plan=how)
+    pairs = SlicePairs(units, embed_texts(units.texts), recipe)
+    history = pretrain(model, pairs, recipe=recipe, plan=how, folder=lesson.folder / recipe.name)
+    print(*history.attrs["advice"], sep="\n", end="\n" * bool(history.attrs["advice"]))
+    return history
 
 
 def hand_over(lesson: Lesson, folder: Path, *, model: DualEncoder, units: Units, history: pd.DataFrame, recipe: Recipe) -> Path:
@@ -61,7 +72,7 @@ def trained_slices(lesson: Lesson) -> Trained:
     units = load_units(lesson.data)
 
     def build(lesson: Lesson, folder: Path) -> None:
-        recipe = RECIPES["clip"]
+        recipe = recipe_of(lesson)
         model = fresh_model(lesson, units, recipe)
         hand_over(lesson, folder, model=model, units=units, history=train(lesson, model, units, recipe), recipe=recipe)
 
@@ -133,29 +144,6 @@ def class_score(
         n_bootstrap=n_bootstrap,
     )
     return score, named
-
-
-def finding_scores(trained: Trained, table: EmbeddingTable, *, n_bootstrap: int) -> list[Score]:
-    """For each finding, the AUC of "region CT, finding" against "region CT" among slices of the regions where it occurs."""
-    shows = trained.units.table[trained.units.table["finding"] != ""].groupby("finding")["image"].agg(set)
-    return [
-        score
-        for finding, images in shows.items()
-        if (score := _finding_score(trained, table, finding, images, n_bootstrap)) is not None
-    ]
-
-
-def _finding_score(trained: Trained, table: EmbeddingTable, finding: str, images: set, n_bootstrap: int) -> Score | None:
-    labels = table.rows["image"].isin(images).to_numpy()
-    here = table.rows["body_part"].isin(set(table.rows["body_part"][labels])).to_numpy()
-    if len(set(table.rows["patient_id"][labels])) < MIN_POSITIVE_PATIENTS:
-        return None
-    regions, numbers = np.unique(table.rows["body_part"][here].to_numpy(str), return_inverse=True)
-    with_it = trained.embed([caption(r, finding) for r in regions])
-    without = trained.embed([caption(r, "") for r in regions])
-    scores = (table.vectors[here] * (with_it - without)[numbers]).sum(1)
-    patients = table.rows["patient_id"].to_numpy()[here]
-    return statistic_score(finding, auc, (labels[here], scores), patients, chance=0.5, n_bootstrap=n_bootstrap)
 
 
 def recall_scores(

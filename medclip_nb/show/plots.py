@@ -116,6 +116,58 @@ def score_bars(scores: pd.DataFrame, *, xlabel: str, ax: Axes | None = None) -> 
     return ax
 
 
+def paired_points(table: pd.DataFrame, *, xlabel: str, chance: float, ax: Axes | None = None) -> Axes:
+    """One line per row of `table`, from its first to its second column: how far each value moves. The index names the lines."""
+    ax = ax or plt.subplots(figsize=(7, 0.3 * len(table) + 1.3))[1]
+    places = np.arange(len(table))
+    first, second = (table.iloc[:, k].to_numpy(float) for k in (0, 1))
+    ax.hlines(places, first, second, color="0.6", linewidth=1.5, zorder=1)
+    for values, name, marker, colour in zip((first, second), table.columns, MARKERS, COLOURS, strict=False):
+        ax.scatter(values, places, marker=marker, s=46, color=colour, label=name, zorder=2)
+    ax.axvline(chance, color=COLOURS[5], linestyle="--", linewidth=1.2, label="chance")
+    ax.set(yticks=places, yticklabels=table.index, xlabel=xlabel)
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
+    return ax
+
+
+def extent_bars(shares: pd.Series, line: float, *, ax: Axes | None = None) -> Axes:
+    """Share of a stack's slices that show each finding, as bars, with the line that parts focal from diffuse ones."""
+    ax = ax or plt.subplots(figsize=(7, 0.26 * len(shares) + 1))[1]
+    ax.barh(np.arange(len(shares)), shares, color=[COLOURS[0] if share <= line else "0.7" for share in shares])
+    ax.axvline(line, color=COLOURS[5], linestyle="--", linewidth=1.2)
+    ax.annotate("focal | diffuse", (line, 1.01), xycoords=("data", "axes fraction"), ha="center", fontsize=9)
+    ax.set(yticks=range(len(shares)), yticklabels=shares.index, xlabel="share of the slices that show it (median study)")
+    ax.set_ylim(len(shares) - 0.5, -0.5)
+    return ax
+
+
+def variant_scores(table: pd.DataFrame, *, xlabel: str, ax: Axes | None = None) -> Axes:
+    """Mean over seeds with its interval (filled) and each seed on its own (hollow), one line per variant; chance dashed.
+
+    `table` is the part of a study's table for one measure, columns variant, seed ("mean" or a number), value, low, high, chance.
+    The legend is left to `legend_below`: panels side by side need one.
+    """
+    variants = list(dict.fromkeys(table["variant"]))
+    ax = ax or plt.subplots(figsize=(7, 0.36 * len(variants) + 1.2))[1]
+    mean = table[table["seed"] == "mean"].set_index("variant").loc[variants]
+    spread = np.abs(mean[["low", "high"]].to_numpy(float).T - mean["value"].to_numpy(float))
+    places = np.arange(len(variants))
+    ax.errorbar(mean["value"], places, xerr=spread, fmt="o", color=COLOURS[0], capsize=3, label="mean of seeds, 95 % interval")
+    single = table[table["seed"].astype(str).str.isdigit()]
+    rows = single["variant"].map(variants.index).to_numpy() + 0.22
+    ax.scatter(single["value"], rows, marker="d", s=22, facecolor="none", edgecolor=COLOURS[1], label="one seed")
+    ax.axvline(mean["chance"].iloc[0], color=COLOURS[5], linestyle="--", linewidth=1.2, label="chance")
+    ax.set(yticks=places, yticklabels=[v.replace("_", " ") for v in variants], xlabel=xlabel)
+    ax.set_ylim(len(variants) - 0.5, -0.5)
+    return ax
+
+
+def legend_below(ax: Axes) -> None:
+    """One legend for all panels of a figure, under them: what `ax`, one of them, shows."""
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+
+
 def map_scatter(
     points: Float[np.ndarray, "n 2"], labels: np.ndarray, *, title: str = "", ax: Axes | None = None, legend: bool = True
 ) -> Axes:

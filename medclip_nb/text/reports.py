@@ -5,6 +5,7 @@ function words of another language than of English yields nothing.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -61,6 +62,19 @@ def organ_texts(report: str) -> dict[str, str]:
             texts.setdefault(organ, {})[" ".join(report[start:end].split())] = None
     normal = {o: NORMAL_TEXT.format(organ=SPOKEN.get(o, o).capitalize()) for o in sorted(normal_organs(report))}
     return {organ: " ".join(said) for organ, said in texts.items()} | normal
+
+
+def stating(sentences: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """(organ, finding) -> the sentences that state it and nothing else: prompts in the words of the reports themselves.
+
+    A finding that is doubted counts as stated, one that is denied does not, and spoils its sentence.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for sentence in sentences:
+        said = {(f.organ, f.finding) for f in findings(sentence) if f.present}
+        if len(said) == 1 and all(f.present for f in findings(sentence)):
+            found.setdefault(said.pop(), []).append(sentence)
+    return found
 
 
 def _searched(report: str, names: tuple[str, ...]) -> list[tuple[int, int, str]]:

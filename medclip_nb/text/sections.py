@@ -65,6 +65,13 @@ def sentences(text: str) -> list[tuple[int, int]]:
     return found
 
 
+def told(report: str, *, names: tuple[str, ...] = ("findings", "impression")) -> list[str]:
+    """The sentences of some sections, in order, each on one line; of all the report if it has none of them."""
+    spans = [(a, b) for name, a, b in section_spans(report) if name in names] or [(0, len(report))]
+    found = (" ".join(report[a + i : a + j].split()) for a, b in spans for i, j in sentences(report[a:b]))
+    return [sentence for sentence in found if sentence]
+
+
 def _blank(tag: re.Match) -> str:
     return ("\n\n" if _BLOCK.match(tag[0]) else "").ljust(len(tag[0]))
 

@@ -1,0 +1,159 @@
+"""The studies behind the lessons' tables: RadCLIP's stage 1 by recipe, its stage 2 by pooling."""
+
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from .. import config
+from ..data import catalog
+from ..data.catalog import Dataset
+from ..data.selfcheck import small_map
+from ..data.studies import Units, load_units
+from ..learn.checkpoint import from_pretrained, save_model
+from ..learn.pairs import SlicePairs
+from ..learn.plan import plan
+from ..learn.pretrain import pretrain
+from ..measure.embeddings import embed_images
+from ..measure.findings import Truth, mean_auc, mean_auc_difference
+from ..measure.retrieval import chance_recall_at, first_ranks, recall_at, same
+from ..measure.statistics import Score, mean_score, paired_difference, patient_weights
+from ..model.adapter import build_adapter
+from ..model.dual_encoder import build_model
+from ..model.pooling import POOLINGS
+from ..model.text_tower import embed_texts
+from . import radclip
+from .claims import Study, cell_folder
+
+Cells = dict[tuple[str, int], dict[str, np.ndarray]]
+BASE = "radclip_true"  # the recipe whose slice encoders the poolings are compared on
+END_TO_END = "_end_to_end"
+UNTRAINED = ("untrained_mean", "untrained_prompt")  # stage 1 alone, its captions as prompts
+
+
+@lru_cache(maxsize=1)
+def _torso(preset: config.Preset) -> tuple[Dataset, Units]:
+    data = catalog.load("torso", preset)
+    return data, load_units(data)
+
+
+def slices_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
+    """Stage 1 under one recipe: scores of the test slices; the model stays in the cell's folder."""
+    data, units = _torso(preset)
+    recipe, folder = config.RECIPES[variant], cell_folder("slices", variant, seed, preset)
+    model = build_model(recipe, image_tower=config.SLICE_TOWER, channels=units.images.shape[1], seed=seed)
+    pairs = SlicePairs(units, embed_texts(units.texts), recipe)
+    history = pretrain(model, pairs, recipe=recipe, plan=plan(preset, seed=seed), folder=folder)
+    save_model(
+        model, folder / "model", contract=data.contract, seen=small_map(units.images[:1]), card=f"# {variant}, seed {seed}\n"
+    )
+    images, regions = _test_slices(units)
+    names = radclip.slice_truth(units, images, within="region").names
+    scores = radclip.slice_scores(model, embed_images(model, units.images[images]), regions, names)
+    return {"scores": scores, "seconds": np.array(history["seconds"].sum())}
+
+
+def slices_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
+    """Mean AUC over findings, among slices of the same region and among slices that show the organ."""
+    _, units = _torso(preset)
+    images, _ = _test_slices(units)
+    rows = []
+    for within in ("region", "organ"):
+        truth = radclip.slice_truth(units, images, within=within)
+        rows += _auc_rows(cells, {f"AUC within {within}": truth}, preset)
+    return pd.DataFrame(rows)
+
+
+def pooling_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
+    """Stage 2 with one pooling, on the slice encoder of the same seed: scores of the test studies, and report retrieval."""
+    data, units = _torso(preset)
+    encoder, _, _ = from_pretrained(cell_folder("slices", BASE, seed, preset) / "model")
+    volumes = radclip.volumes(encoder, data, units)
+    test = volumes.rows("test")
+    names = radclip.volume_truth(volumes.table.iloc[test]).names
+    if variant in UNTRAINED:
+        return {"scores": radclip.untrained_scores(encoder, volumes, units, test, names, pooling=variant.split("_")[1])}
+    end_to_end, pooling = variant.endswith(END_TO_END), variant.removesuffix(END_TO_END)
+    adapter = build_adapter(pooling, encoder, seed=seed)
+    history = pretrain(adapter, volumes.pairs(), recipe=config.RECIPES["radclip"], plan=radclip.adapter_plan(preset, seed=seed))
+    if end_to_end:
+        adapter, more = radclip.fine_tune(adapter, encoder, volumes, units, preset=preset, seed=seed)
+        history = pd.concat([history, more])
+        volumes = radclip.volumes(adapter.encoder, data, units)
+        adapter.encoder = None  # its slices are embedded anew, once
+    sim = radclip.report_similarity(adapter, volumes, test)
+    reports = volumes.table["report"].to_numpy(str)[test]
+    return {
+        "scores": radclip.volume_scores(adapter, volumes, test, names),
+        "ranks": first_ranks(sim, same(reports, reports)),
+        "seconds": np.array(history["seconds"].sum()),
+    }
+
+
+def pooling_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
+    """Mean AUC over focal and over diffuse findings, and R@1 and R@10 of report to study."""
+    data, units = _torso(preset)
+    table = data.manifest[data.manifest["split"] == "test"].sort_values("study_id")
+    truth, focal = radclip.volume_truth(table), radclip.focal(units)
+    diffuse = [name for name in truth.names if name not in focal]
+    focal = [name for name in truth.names if name in focal]
+    rows = _auc_rows(
+        cells, {"AUC, focal findings": truth.only(focal), "AUC, diffuse findings": truth.only(diffuse)}, preset, truth
+    )
+    return pd.DataFrame(rows + _recall_rows(cells, table, preset))
+
+
+def _auc_rows(cells: Cells, truths: dict[str, Truth], preset: config.Preset, whole: Truth | None = None) -> list[dict]:
+    """Per variant: each finding's mean over seeds, the mean of all, each seed's, and the difference from the first variant."""
+    variants, n = list(dict.fromkeys(v for v, _ in cells)), {"n_bootstrap": preset.n_bootstrap}
+    rows = []
+    for measure, truth in truths.items():
+        names = (whole or truth).names
+        columns = [names.index(name) for name in truth.names]
+        runs = {v: {seed: found["scores"][:, columns] for (w, seed), found in cells.items() if w == v} for v in variants}
+        for variant, own in runs.items():
+            every = list(own.values())
+            about = {"variant": variant, "measure": measure}
+            rows.append(about | _row("all findings", "mean", mean_auc(measure, truth, every, **n)))
+            rows += [about | _row("all findings", str(s), mean_auc(measure, truth, [run], **n)) for s, run in own.items()]
+            for k in truth.scored():
+                name = truth.names[k]
+                rows.append(about | _row(name, "mean", mean_auc(name, truth.only([name]), [run[:, [k]] for run in every], **n)))
+            if variant != variants[0]:
+                score = mean_auc_difference(measure, truth, every, list(runs[variants[0]].values()), **n)
+                rows.append(about | _row("all findings", f"minus {variants[0]}", score))
+    return rows
+
+
+def _recall_rows(cells: Cells, table: pd.DataFrame, preset: config.Preset) -> list[dict]:
+    """R@k, a hit being the share of seeds that found the study, so that the interval is over patients of all seeds together."""
+    reports, patients = table["report"].to_numpy(str), table["patient_id"].to_numpy(str)
+    variants, rows = [v for v in dict.fromkeys(v for v, _ in cells) if v not in UNTRAINED], []
+    weights = patient_weights(patients, preset.n_bootstrap)
+    for k in (1, 10):
+        chance = chance_recall_at(same(reports, reports), k)
+        hits = {v: np.mean([recall_at(found["ranks"], k) for (w, _), found in cells.items() if w == v], axis=0) for v in variants}
+        for variant, own in hits.items():
+            about = {"variant": variant, "measure": f"R@{k}, report to study"}
+            score = mean_score("", own, patients, chance=chance, n_bootstrap=preset.n_bootstrap)
+            rows.append(about | _row("all findings", "mean", score))
+            if variant != variants[0]:
+                resampled = (weights @ h / weights.sum(1) for h in (own, hits[variants[0]]))
+                gain = paired_difference("", *resampled, float(np.mean(own - hits[variants[0]])), n=score.n)
+                rows.append(about | _row("all findings", f"minus {variants[0]}", gain))
+    return rows
+
+
+def _row(finding: str, seed: str, score: Score) -> dict:
+    return {"finding": finding, "seed": seed} | {k: getattr(score, k) for k in ("value", "low", "high", "n", "unit", "chance")}
+
+
+def _test_slices(units: Units) -> tuple[np.ndarray, np.ndarray]:
+    table = units.table.iloc[units.one_per_image(units.rows("test"))]
+    return table["image"].to_numpy(), table["body_part"].to_numpy(str)
+
+
+STUDIES = {
+    "slices": Study(("radclip", "radclip_organ", "radclip_true", "siglip", "siglip_identity"), slices_cell, slices_table),
+    "pooling": Study((*POOLINGS, f"attention_4{END_TO_END}", *UNTRAINED), pooling_cell, pooling_table, needs=(("slices", BASE),)),
+}
