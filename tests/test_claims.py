@@ -63,7 +63,9 @@ def ran(monkeypatch, tmp_path) -> list:
     cells = []
     monkeypatch.setenv("MEDCLIP_NB_HOME", str(tmp_path))
     monkeypatch.setattr(claims, "ProcessPoolExecutor", SameProcess)
-    monkeypatch.setattr(studies, "STUDIES", {"sum": made_up("sum", cells), "more": made_up("more", cells, needs=(("sum", "good"),))})
+    monkeypatch.setattr(
+        studies, "STUDIES", {"sum": made_up("sum", cells), "more": made_up("more", cells, needs=(("sum", "good"),))}
+    )
     return cells
 
 

@@ -14,6 +14,8 @@ _PROMPTS = _RNG.normal(size=(3, 4))
 _PROMPTS /= np.linalg.norm(_PROMPTS, axis=1, keepdims=True)
 _NEAR_A, _NEAR_B = np.array([[1, 2], [0, 2], [3, 0], [2, 1]]), np.array([[2, 1], [3, 2], [1, 3], [2, 0]])
 _IMAGES, _TEXTS = _RNG.normal(size=(5, 3)) + 1, _RNG.normal(size=(4, 3))
+_RIGHT = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1]], bool)
+_LOGITS = _RNG.normal(size=(3, 3))
 
 EXERCISES = {
     "no_learning_level": Exercise(
@@ -156,6 +158,70 @@ EXERCISES = {
                 lambda a, b: 2 * len(set(a.split()) & set(b.split())) / (len(a.split()) + len(b.split())),
                 "a word that occurs twice counts once: compare sets",
             ),
+        ),
+    ),
+    "slice_weights": Exercise(
+        solutions.slice_weights,
+        ((np.array([1.0, 1, 9]), np.array([True, True, False])), (np.array([0.0, 2, 1]), np.array([True, True, True]))),
+        (
+            (lambda s, m: np.exp(s) / np.exp(s).sum(), "the padded slice still takes weight: leave it out before you divide"),
+            (lambda s, m: np.exp(s) / np.exp(s).sum() * m, "zero is right on padding, but the rest no longer sums to 1"),
+            (lambda s, m: np.exp(s * m) / np.exp(s * m).sum(), "a score of 0 is not a weight of 0: exp(0) is 1"),
+        ),
+    ),
+    "logit_scale": Exercise(
+        solutions.logit_scale,
+        ((2.0, 100.0), (4.0, 3.0)),
+        (
+            (lambda log_scale, limit: log_scale, "that is the logarithm of the scale: take its exponential"),
+            (lambda log_scale, limit: np.exp(-log_scale), "that is the temperature; the scale is one over it"),
+            (lambda log_scale, limit: np.exp(log_scale), "the limit is missing: the scale is never above it"),
+            (
+                lambda log_scale, limit: np.exp(min(log_scale, limit)),
+                "the limit holds for the scale: exponential first, then limit",
+            ),
+        ),
+    ),
+    "batch_floor": Exercise(
+        solutions.batch_floor,
+        (([0, 0, 1],), ([5, 5, 5, 2, 2, 7],)),
+        (
+            (lambda t: 0.0, "a unit with a twin cannot give its own copy more than one half"),
+            (lambda t: float(np.log(len(t))), "that is the loss of a model that sees nothing; this one sees everything"),
+            (
+                lambda t: float(np.mean([np.log(t.count(x)) for x in set(t)])),
+                "the mean is over units, not over different texts: a text that is there three times counts three times",
+            ),
+            (lambda t: float(np.mean([np.log2(t.count(x)) for x in t])), "that is in bits; the loss is in nats"),
+            (
+                lambda t: float(np.log(np.mean([t.count(x) for x in t]))),
+                "first the logarithm for each unit, then the mean",
+            ),
+        ),
+    ),
+    "texts_side": Exercise(
+        solutions.texts_side,
+        ((_RIGHT,), (np.array([[1, 0, 1], [0, 1, 1]], bool),)),
+        (
+            (lambda r: (r / r.sum(1, keepdims=True)).T, "that is the transpose of the units' side: its rows do not sum to 1"),
+            (lambda r: r.T.astype(float), "divide each row by its sum"),
+            (lambda r: r / r.sum(0), "those are the right numbers, but a row belongs to a text: transpose"),
+            (lambda r: r.T / r.sum(), "each row sums to 1, not the whole matrix"),
+        ),
+    ),
+    "soft_loss": Exercise(
+        solutions.soft_loss,
+        ((_LOGITS, _RIGHT / _RIGHT.sum(1, keepdims=True), (_RIGHT / _RIGHT.sum(0)).T), (np.zeros((3, 3)), np.eye(3), np.eye(3))),
+        (
+            (
+                lambda x, y, y_t: 2 * solutions.soft_loss(x, y, 0 * y_t),
+                "that is the units' half; the texts ask, too, with the transposed logits",
+            ),
+            (lambda x, y, y_t: solutions.soft_loss(x, y, y.T), "rows of y.T do not sum to 1: the texts' side has y_t"),
+            (lambda x, y, y_t: solutions.soft_loss(x, y, y_t) / np.log(2), "that is in bits; use the natural logarithm"),
+            (lambda x, y, y_t: solutions.soft_loss(x, y, y_t) * len(x), "the mean over rows, not their sum"),
+            (lambda x, y, y_t: solutions.soft_loss(x, y, y_t) * 2, "half of each side: the mean of both, not the sum"),
+            (lambda x, y, y_t: -solutions.soft_loss(x, y, y_t), "the sign: a cross-entropy is minus the logarithm"),
         ),
     ),
 }

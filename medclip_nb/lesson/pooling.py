@@ -25,6 +25,7 @@ from .steps import Trained, model_card, train_images
 
 SHOWN = ("mean", "max", "middle", "attention", "attention_4", "self_attention", "prompt")
 KEPT = ("attention_4", "prompt")  # volume models that are handed over
+ON_LESION = "weight on the lesion"
 PICTURES = 10  # of a stack, in a figure
 PADDING = 5  # slices of noise, masked, that a stack is padded with
 
@@ -128,7 +129,7 @@ def weight_on_lesion(adapters: dict[str, SliceAdapter], volumes: Volumes, units:
     found = []
     for name, adapter in adapters.items():
         shares = [(_weights(adapter, volumes, own, focal[k]) * seen[own, :, k]).sum(1) for k, own in enumerate(has) if len(own)]
-        found.append(mean_score(name, np.concatenate(shares), patients, chance=chance, n_bootstrap=n_bootstrap))
+        found.append(mean_score(f"{name}: {ON_LESION}", np.concatenate(shares), patients, chance=chance, n_bootstrap=n_bootstrap))
     return found
 
 

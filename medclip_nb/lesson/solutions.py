@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 
 def class_embedding(prompt_emb: np.ndarray) -> np.ndarray:
@@ -54,7 +55,41 @@ def no_learning(n: int) -> float:
     """Loss (nats) of a model that sees nothing, in a batch of n different texts."""
     import torch
 
-    from ..config import RECIPES
     from ..learn.losses import no_learning_level
+    from ..learn.targets import identity
 
-    return no_learning_level(RECIPES["clip"], torch.arange(n))
+    return no_learning_level("softmax", *identity(torch.arange(n)))
+
+
+def slice_weights(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Softmax of the scores of slices that are there; 0 on padding."""
+    raised = np.exp(scores - scores[mask].max()) * mask
+    return raised / raised.sum()
+
+
+def logit_scale(log_scale: float, limit: float) -> float:
+    """Factor of the cosine: the exponential of what is learnt, at most the limit."""
+    return float(min(np.exp(log_scale), limit))
+
+
+def batch_floor(text_ids: list[int]) -> float:
+    """Lowest contrastive loss (nats) of a batch whose units have these texts: identical ones share their probability."""
+    counts = Counter(text_ids)
+    return float(np.mean([np.log(counts[t]) for t in text_ids]))
+
+
+def texts_side(right: Bool[np.ndarray, "unit text"]) -> Float[np.ndarray, "text unit"]:
+    """Targets of each text: equal parts for all units that it is right for."""
+    parts = right.T.astype(float)
+    return parts / parts.sum(1, keepdims=True)
+
+
+def soft_loss(
+    logits: Float[np.ndarray, "unit text"], targets: Float[np.ndarray, "unit text"], targets_t: Float[np.ndarray, "text unit"]
+) -> float:
+    """The one equation: half the units' cross-entropy and half the texts', each a mean over rows, in nats."""
+
+    def cross_entropy(rows, wanted):
+        return -(wanted * (rows - np.log(np.exp(rows).sum(1, keepdims=True)))).sum(1).mean()
+
+    return float(cross_entropy(logits, targets) + cross_entropy(logits.T, targets_t)) / 2

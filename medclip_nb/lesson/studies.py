@@ -154,6 +154,6 @@ def _test_slices(units: Units) -> tuple[np.ndarray, np.ndarray]:
 
 
 STUDIES = {
-    "slices": Study(("radclip", "radclip_organ", "radclip_true", "siglip", "siglip_identity"), slices_cell, slices_table),
+    "slices": Study(("radclip", "radclip_organ", "radclip_true"), slices_cell, slices_table),
     "pooling": Study((*POOLINGS, f"attention_4{END_TO_END}", *UNTRAINED), pooling_cell, pooling_table, needs=(("slices", BASE),)),
 }
