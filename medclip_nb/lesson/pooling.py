@@ -1,6 +1,6 @@
 """What lesson 06 does with stacks of slices: trains every pooling, scores them, and holds their weights against the truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from .steps import Trained, model_card, train_images
 
 SHOWN = ("mean", "max", "middle", "attention", "attention_4", "self_attention", "prompt")
 KEPT = ("attention_4", "prompt")  # volume models that are handed over
+PATIENCE = 5  # epochs; stacks of pictures are few and soon learnt by heart (measured on MedPix 2.0)
 ON_LESION = "weight on the lesion"
 PICTURES = 10  # of a stack, in a figure
 PADDING = 5  # slices of noise, masked, that a stack is padded with
@@ -45,6 +46,7 @@ def train_all(lesson: Lesson, encoder: DualEncoder, volumes: Volumes) -> tuple[d
 
     adapters, histories, pairs = {}, {}, volumes.pairs()
     how = radclip.adapter_plan(lesson.preset, seed=lesson.seed)
+    how = how if lesson.data.synthetic else replace(how, patience=PATIENCE)
     for name in tqdm(SHOWN, desc="poolings", leave=False):
         adapters[name] = build_adapter(name, encoder, seed=lesson.seed)
         histories[name] = pretrain(adapters[name], pairs, recipe=RECIPES["radclip"], plan=how)
