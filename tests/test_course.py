@@ -192,16 +192,16 @@ def test_an_interrupt_ends_the_kernels_and_leaves_whole_files(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: pid_file.exists() and pid_file.read_text())
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130  # on a busy machine, whose kernels start slowly
     assert process.stderr.read().strip().splitlines()[-1] == "medclip-nb: interrupted"
     wait_for(lambda: not alive(int(pid_file.read_text())))
     assert not list(tmp_path.rglob("*.part"))
 
 
 def wait_for(condition):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < end, "waited 20 s in vain"
+        assert time.monotonic() < end, "waited 60 s in vain"
         time.sleep(0.1)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toy import unit_vectors
 
 from medclip_nb.config import PRESETS, RECIPES
 from medclip_nb.data.preprocessing import picture_contract
@@ -235,17 +234,3 @@ def test_lesson_05s_model_is_trained_when_it_is_asked_for_first(lesson, monkeypa
     card = (lesson.sibling("05") / "model" / "MODEL_CARD.md").read_text()
     assert "Not for clinical use" in card
     assert "synthetic" not in card
-
-
-def test_findings_are_scored_among_slices_of_their_region(torso_units):
-    from medclip_nb.lesson.steps import Trained, finding_scores
-    from medclip_nb.measure.embeddings import EmbeddingTable
-    from medclip_nb.model.dual_encoder import build_model
-
-    model = build_model(RECIPES["clip"], image_tower="slice_cnn", channels=3, seed=0).eval()
-    rows = torso_units.one_per_image(torso_units.rows("test"))
-    table = EmbeddingTable(unit_vectors(len(rows), model.config.embed_dim), torso_units.table.iloc[rows].reset_index(drop=True))
-    scores = finding_scores(Trained(model, torso_units), table, n_bootstrap=20)
-    assert scores
-    assert all(0 <= s.low <= s.value <= s.high <= 1 and s.chance == 0.5 for s in scores)
-    assert {s.name for s in scores} <= set(torso_units.table["finding"]) - {""}

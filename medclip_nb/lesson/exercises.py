@@ -224,4 +224,13 @@ EXERCISES = {
             (lambda x, y, y_t: -solutions.soft_loss(x, y, y_t), "the sign: a cross-entropy is minus the logarithm"),
         ),
     ),
+    "weight_on": Exercise(
+        solutions.weight_on,
+        ((np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]]), np.array([[False, True, False], [False, True, True]])),),
+        (
+            (lambda w, s: (w.argmax(1) == s.argmax(1)).astype(float), "a share of the weight, not whether the largest one hits"),
+            (lambda w, s: s.mean(1), "that is what equal weights give: the level of chance"),
+            (lambda w, s: (w * s).sum() / w.sum(), "one number per study: intervals need them before the mean"),
+        ),
+    ),
 }

@@ -22,7 +22,7 @@ from ..show.plots import set_style
 
 PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pandas", "scikit-learn", "umap-learn", "matplotlib")
 MIB = 1024
-NO_DATA = {"dataset": "", "synthetic": False, "notes": [], "data_sha256": "", "split_sha256": ""}  # of a lesson that reads none
+NO_DATA = {"dataset": "", "synthetic": True, "notes": [], "data_sha256": "", "split_sha256": ""}  # of a lesson on made-up numbers
 
 
 class Lesson:

@@ -93,3 +93,8 @@ def soft_loss(
         return -(wanted * (rows - np.log(np.exp(rows).sum(1, keepdims=True)))).sum(1).mean()
 
     return float(cross_entropy(logits, targets) + cross_entropy(logits.T, targets_t)) / 2
+
+
+def weight_on(weights: np.ndarray, shows: np.ndarray) -> np.ndarray:
+    """Of each study, the share of its weight that lies on slices that show the finding."""
+    return (weights * shows).sum(1) / weights.sum(1)
