@@ -56,6 +56,23 @@ def torso_units(torso):
     return load_units(torso)
 
 
+@pytest.fixture(scope="session")
+def encoder():
+    """A slice encoder that has learnt nothing: for what holds whatever the weights."""
+    from medclip_nb.config import RECIPES, SLICE_TOWER
+    from medclip_nb.model.dual_encoder import build_model
+
+    return build_model(RECIPES["radclip"], image_tower=SLICE_TOWER, channels=3, seed=0).eval()
+
+
+@pytest.fixture(scope="session")
+def volumes(encoder, torso, torso_units):
+    """The smoke cohort as stacks of that encoder's embeddings."""
+    from medclip_nb.lesson import radclip
+
+    return radclip.volumes(encoder, torso, torso_units)
+
+
 @pytest.fixture
 def picture_folder(tmp_path) -> Path:
     """A folder of twelve PNG images of six patients with a CSV of texts."""

@@ -21,16 +21,6 @@ QUICK = replace(PRESETS["smoke"], adapter_epochs=1, n_bootstrap=50)
 
 
 @pytest.fixture(scope="module")
-def encoder():
-    return build_model(RECIPES["radclip"], image_tower=SLICE_TOWER, channels=3, seed=0).eval()
-
-
-@pytest.fixture(scope="module")
-def volumes(encoder, torso, torso_units) -> radclip.Volumes:
-    return radclip.volumes(encoder, torso, torso_units)
-
-
-@pytest.fixture(scope="module")
 def adapters(encoder) -> dict:
     """Untrained, of every pooling that the lesson shows."""
     return {name: build_adapter(name, encoder, seed=1).eval() for name in pooling.SHOWN}

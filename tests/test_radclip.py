@@ -24,17 +24,6 @@ NAMES = ("gallstone", "lung nodule", "splenomegaly")
 
 
 @pytest.fixture(scope="module")
-def encoder():
-    """Fresh: what is tested here holds whatever the weights."""
-    return build_model(RECIPES["radclip"], image_tower=SLICE_TOWER, channels=3, seed=0).eval()
-
-
-@pytest.fixture(scope="module")
-def volumes(encoder, torso, torso_units) -> radclip.Volumes:
-    return radclip.volumes(encoder, torso, torso_units)
-
-
-@pytest.fixture(scope="module")
 def some(volumes) -> np.ndarray:
     """A few test studies, not in order."""
     return volumes.rows("test")[[3, 0, 7]]

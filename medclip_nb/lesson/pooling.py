@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import cosine_similarity
 
 from ..config import RECIPES
 from ..data.selfcheck import small_map
@@ -115,8 +115,8 @@ def weights_of(case: Case, adapters: dict[str, SliceAdapter], volumes: Volumes) 
 
 @torch.inference_mode()
 def _weights(adapter: SliceAdapter, volumes: Volumes, rows: np.ndarray, finding: str) -> Float[np.ndarray, "study slice"]:
-    text = normalize(adapter.encode_texts(volumes.prompt_features(finding)).mean(0, keepdim=True), dim=-1)
-    return adapter.weights(*volumes.of(rows), text).mean(1).numpy()
+    prompt = adapter.encode_mean(volumes.prompt_features(finding))
+    return adapter.weights(*volumes.of(rows), prompt[None]).mean(1).numpy()
 
 
 def weight_on_lesion(adapters: dict[str, SliceAdapter], volumes: Volumes, units: Units, *, n_bootstrap: int) -> list[Score]:

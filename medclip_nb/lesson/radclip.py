@@ -200,9 +200,8 @@ def volume_scores(
     adapter: SliceAdapter, volumes: Volumes, rows: Int[np.ndarray, " study"], names: tuple[str, ...]
 ) -> Float[np.ndarray, "study finding"]:
     """Cosine of studies with the mean embedding of each finding's prompts."""
-    means = torch.stack([adapter.encode_texts(volumes.prompt_features(name)).mean(0) for name in names])
-    emb = adapter.encode_images(*volumes.of(rows))
-    return adapter.similarity(emb, torch.nn.functional.normalize(means, dim=-1)).numpy()
+    prompts = torch.stack([adapter.encode_mean(volumes.prompt_features(name)) for name in names])
+    return adapter.similarity(adapter.encode_images(*volumes.of(rows)), prompts).numpy()
 
 
 @torch.inference_mode()
@@ -224,6 +223,5 @@ def report_similarity(
     adapter: SliceAdapter, volumes: Volumes, rows: Int[np.ndarray, " study"]
 ) -> Float[np.ndarray, "report study"]:
     """Cosine of each report, the mean of its sentences' embeddings, with each study: what retrieval ranks by."""
-    means = torch.stack([adapter.encode_texts(volumes.features[volumes.said[i]]).mean(0) for i in rows])
-    emb = adapter.encode_images(*volumes.of(rows))
-    return adapter.similarity(emb, torch.nn.functional.normalize(means, dim=-1)).numpy().T
+    reports = torch.stack([adapter.encode_mean(volumes.features[volumes.said[i]]) for i in rows])
+    return adapter.similarity(adapter.encode_images(*volumes.of(rows)), reports).numpy().T

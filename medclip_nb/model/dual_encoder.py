@@ -68,6 +68,10 @@ class TextSide(nn.Module):
         """L2-normalised embedding of texts, given the frozen tower's features, or tokens if the tower is inside."""
         return normalize(self.text_head(normalize(self._features(texts) - self.text_mean, dim=-1)), dim=-1)
 
+    def encode_mean(self, texts: Texts) -> Float[Tensor, " dim"]:
+        """One L2-normalised vector for several texts: the mean of their embeddings."""
+        return normalize(self.encode_texts(texts).mean(0), dim=-1)
+
     def _features(self, texts: Texts) -> Float[Tensor, "text width"]:
         return texts if self.text_tower is None else self.text_tower(texts)
 
