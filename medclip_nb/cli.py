@@ -17,6 +17,10 @@ EXAMPLES = {
     "  medclip-nb run 05 11 --preset smoke     two lessons, in seconds\n"
     "  medclip-nb run 05 --data ./my_images    a folder of images with a table of texts\n"
     "  medclip-nb run 05 --commit              new outputs into notebooks/05_*.ipynb",
+    "experiment": "examples:\n  medclip-nb experiment ./my_images           recipes that suit the data, three seeds each\n"
+    "  medclip-nb experiment torso --recipe ct_glip clip --seed 0 --preset smoke\n"
+    "  medclip-nb experiment ./my_ct --recipe ct_glip -o reports/my_ct\n"
+    "  medclip-nb experiment ./my_images --again   anew, also what is finished",
     "bench": "examples:\n  medclip-nb bench                        everything; minutes\n"
     "  medclip-nb bench image_cache -o bench.json",
     "claims": "examples:\n  medclip-nb claims                       all studies, three seeds; an hour on two cores\n"
@@ -59,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     cli_data.add_commands(commands, _command_parser)
+    _add_experiment(commands)
     _add_claims(commands)
     _add_bench(commands)
     lab = _command_parser(commands.add_parser, "lab", help="JupyterLab at lesson 01.")
@@ -83,6 +88,30 @@ def _add_run(commands):
     run.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     run.add_argument("--commit", action="store_true", help="write the outputs back into the shipped notebooks (preset cpu)")
     run.set_defaults(command=run_command)
+
+
+def _add_experiment(commands):
+    help = "Train recipes with several seeds on one dataset; write a report each and a page that compares them."
+    made = _command_parser(commands.add_parser, "experiment", help=help)
+    made.add_argument("data", metavar="DATA", help="a dataset's name, folder or manifest")
+    made.add_argument(
+        "--recipe", nargs="+", default=[], metavar="NAME", help=f"of {', '.join(config.RECIPES)} (default: what suits the data)"
+    )
+    made.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
+    made.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
+    made.add_argument("-o", "--output", metavar="DIR", help="folder of the reports (default: reports/experiments/NAME)")
+    made.add_argument("--again", action="store_true", help="run what is finished, too")
+    made.set_defaults(command=experiment_command)
+
+
+def experiment_command(args: argparse.Namespace) -> int:
+    """Runs recipes and seeds that are not finished, and says where the comparison is; 1 if a run failed."""
+    from .lesson import grid
+
+    folder = Path(args.output) if args.output else None
+    page, outcomes = grid.run(args.data, args.recipe, preset=args.preset, seeds=args.seed, folder=folder, again=args.again)
+    print(page)
+    return int(any(outcome.error for outcome in outcomes))
 
 
 def _add_claims(commands):

@@ -18,6 +18,8 @@ EXAMPLES = {
     "  medclip-nb data check scan.nii.gz             what one file says",
     "data audit": "examples:\n  medclip-nb data audit ./my_images       what could make a score a lie, on one page\n"
     "  medclip-nb data audit torso --preset smoke -o torso.html",
+    "data organs": "examples:\n  medclip-nb data organs ct.nii.gz segmentations/     which organs can be used, and why not\n"
+    "  medclip-nb data organs ct.nii.gz mask.nii.gz -o organs.png --model MODEL_FOLDER",
     "cache": "examples:\n  medclip-nb cache                        where it is and how large\n  medclip-nb cache clear",
     "cache clear": "examples:\n  medclip-nb cache clear                  deletes what can be made again",
 }
@@ -44,6 +46,9 @@ def add_commands(commands, command_parser) -> None:
             parser.add_argument("--images", action="store_true", help="open every image")
         else:
             parser.add_argument("-o", "--output", metavar="FILE", help="the page (default: reports/audit-NAME.html)")
+    _add_organs(
+        command_parser(inside.add_parser, "data organs", help="Look at one CT with its organ masks (TotalSegmentator's).")
+    )
     cache = command_parser(commands.add_parser, "cache", help="What was kept so as not to be computed twice.")
     cache.set_defaults(command=cache_command)
     clear = command_parser(cache.add_subparsers(metavar="COMMAND").add_parser, "cache clear", help="Delete it all.")
@@ -56,6 +61,39 @@ def _add_get(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", metavar="DIR", help="a new folder (default: artifacts/datasets/NAME)")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="without a byte before giving up (default: a minute)")
     parser.set_defaults(command=get_command)
+
+
+def _add_organs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="a CT: NIfTI, or a DICOM file or folder")
+    parser.add_argument("mask", metavar="MASK", help="one NIfTI of many labels, or a folder with one per organ")
+    parser.add_argument("-o", "--output", metavar="FILE", help="a picture of some slices with the organs' outlines")
+    parser.add_argument("--model", metavar="FOLDER", help="an organ encoder (lesson 07's): which name is nearest to each organ")
+    parser.set_defaults(command=organs_command)
+
+
+def organs_command(args: argparse.Namespace) -> int:
+    """Prints a row per organ and what the masks give reason to tell; 1 if no organ can be used."""
+    from .lesson import organ_page
+
+    scan, organs, table = organ_page.examine(Path(args.image), Path(args.mask))
+    usable = (table["use"] == "used").to_numpy()
+    if args.model:
+        table["nearest name"] = organ_page.nearest_names(Path(args.model), scan, organs, usable)
+    table["millilitres"] = table["millilitres"].map("{:.1f}".format, na_action="ignore")
+    print_table(
+        [
+            list(table),
+            *(
+                ["-" if cell != cell or cell is None else str(cell) for cell in row]
+                for row in table.astype(object).where(table.notna(), None).to_numpy()
+            ),
+        ]
+    )
+    print("".join(f"note: {note}\n" for note in organs.notes), end="")
+    if args.output:
+        organ_page.picture(scan, organs).savefig(args.output, dpi=120, bbox_inches="tight")
+        print(args.output)
+    return int(not usable.any())
 
 
 def list_command(args: argparse.Namespace) -> int:

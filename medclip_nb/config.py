@@ -25,12 +25,13 @@ class Preset:
     n_bootstrap: int  # resamples of patients behind each interval
     precision: str  # "no", "bf16", or "auto": bf16 where the device and the tower gain from it
     adapter_epochs: int  # passes of the slice adapter over cached slice embeddings
+    organ_epochs: int  # passes over the organs of the training studies
 
 
 PRESETS = {
-    "smoke": Preset("smoke", 64, 16, 24, (24, 48, 48), 64, 3, 1, 32, 4e-3, 200, "no", 10),
-    "cpu": Preset("cpu", 700, 100, 200, (32, 64, 64), 128, 6, 4, 128, 2e-3, 1000, "auto", 40),
-    "gpu": Preset("gpu", 7000, 1000, 2000, (32, 96, 96), 224, 20, 10, 512, 2e-3, 2000, "auto", 40),
+    "smoke": Preset("smoke", 64, 16, 24, (24, 48, 48), 64, 3, 1, 32, 4e-3, 200, "no", 10, 3),
+    "cpu": Preset("cpu", 700, 100, 200, (32, 64, 64), 128, 6, 4, 128, 2e-3, 1000, "auto", 40, 10),
+    "gpu": Preset("gpu", 7000, 1000, 2000, (32, 96, 96), 224, 20, 10, 512, 2e-3, 2000, "auto", 40, 20),
 }
 
 
@@ -41,13 +42,16 @@ class Recipe:
     name: str
     loss: str  # "softmax": cross-entropy against the targets; "sigmoid": every pair on its own
     targets: str  # "identity": text i belongs to image i only; "same_text": identical texts are right too; "true_text": so is
-    # every text of the batch that is true of the image, its own or another's (ours)
+    # every text of the batch that is true of the image, its own or another's (ours); "own_sentences": all that is said of it
     scale: float  # logit scale at the start, after exp
     bias: float = 0.0  # added to the logits at the start; learnt by the sigmoid loss, 0 and unused in the softmax
     normals: str = (
         "any"  # slices without a finding are drawn anywhere, or ("same_organ") where the organ of a drawn finding is seen
     )
     distinct_texts: bool = False  # whether a batch holds no text twice
+    n_dictionary: int = 0  # phrases of the abnormality dictionary that each organ of a batch gets as further negatives
+    dictionary_power: float = 0.5  # they are drawn with probability ~ count ** power; 0 is uniform
+    names_weight: float = 0.0  # of the term that aligns organs with their names; the abnormality term has weight 1
 
 
 RECIPES = {
@@ -58,6 +62,7 @@ RECIPES = {
     "radclip": Recipe("radclip", "softmax", "identity", 1 / 0.07),
     "radclip_organ": Recipe("radclip_organ", "softmax", "identity", 1 / 0.07, normals="same_organ"),  # ours
     "radclip_true": Recipe("radclip_true", "softmax", "true_text", 1 / 0.07, normals="same_organ"),  # ours
+    "ct_glip": Recipe("ct_glip", "softmax", "own_sentences", 1 / 0.07, n_dictionary=16, names_weight=0.1),
     "radclip_distinct": Recipe("radclip_distinct", "softmax", "identity", 1 / 0.07, distinct_texts=True),
 }
 
@@ -70,6 +75,12 @@ MAX_LOGIT_SCALE = 100.0  # CLIP's clamp, applied after exp
 WEIGHT_DECAY = 0.05
 GRAD_CLIP_NORM = 1.0
 SHIFT_PX = 2  # a training batch of images is moved by up to so many pixels
+ORGAN_TOWER = "volume_cnn"  # for organs: small, from scratch
+ORGAN_BATCH = 16  # studies in a step of CT-GLIP, each with all its organs
+ORGAN_RATE = 3e-3  # its peak learning rate
+CROP_SIZES = ((8, 16, 16), (12, 32, 32))  # slices, rows, columns that the box of an organ, and of a large one, is brought to
+LARGE_ORGANS = ("lung_left", "lung_right", "liver")  # a small lesion in them is lost in a small crop (measured)
+MIN_ORGAN_VOXELS = 10  # an organ with fewer is left out
 ADAPTER_DROPOUT = 0.2  # of the slice embeddings that an adapter is trained on
 ADAPTER_RATE = 2e-3  # its peak learning rate
 ADAPTER_BATCH = 64  # volumes in a step of it

@@ -97,5 +97,5 @@ def test_a_file_is_checked_by_its_content(tmp_path):
 
 
 def test_an_unknown_tower_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"'resnet' is no folder and no known tower \(slice_cnn, efficientnet_lite0, resnet10"):
+    with pytest.raises(ValueError, match=r"'resnet' is no folder and no known tower \(slice_cnn, volume_cnn, efficientnet_lite0"):
         image_tower("resnet", channels=1)

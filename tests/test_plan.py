@@ -1,6 +1,8 @@
 """How a run trains: its settings, its learning rate, its optimiser."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -98,3 +100,13 @@ def test_on_a_cpu_only_the_small_tower_gains_from_bf16(monkeypatch, on_cpu, pret
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: on_cpu, raising=False)
     assert best_precision(pretrained) == wanted
+
+
+def test_freed_memory_is_kept_where_the_c_library_can():
+    keep = "from medclip_nb.learn.plan import keep_freed_memory; kept = keep_freed_memory()"
+    work = "exec('for _ in range(8): x = torch.empty(2**25).fill_(1); del x')"
+    count = "print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"
+    programs = [f"import resource, torch; {first}; {work}; {count}" for first in (keep, "kept = False")]
+    ends = [subprocess.run([sys.executable, "-c", p], capture_output=True, text=True, check=True).stdout for p in programs]
+    (kept, faults), (_, plain) = (end.split() for end in ends)
+    assert kept == "False" or int(faults) < int(plain)

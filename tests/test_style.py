@@ -31,13 +31,13 @@ MAY_IMPORT_SHOW = ("show", "lesson", "cli", "cli_data")
 MAY_PRINT = ("lesson", "cli", "cli_data")
 # lines of code a room may have, vocabulary tables left aside: it does not grow without somebody deciding so here
 MOST_LINES = {
-    "data": 5_400,  # 1,900 of them draw the synthetic cohorts
-    "text": 1_100,
-    "model": 950,
-    "learn": 900,
+    "data": 6_350,  # 2,500 of them draw the synthetic cohorts
+    "text": 1_160,
+    "model": 1_170,
+    "learn": 1_270,
     "measure": 1_000,
-    "show": 700,
-    "lesson": 2_600,
+    "show": 870,
+    "lesson": 3_800,
 }
 MOST_MODULE_LINES, MOST_FUNCTION_LINES = 230, 30
 FRAMEWORK_NAMES = {"forward", "error"}  # documented by the class they override

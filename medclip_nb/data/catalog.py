@@ -27,6 +27,7 @@ class Dataset:
     synthetic: bool
     prompts: dict = field(default_factory=dict)  # manifest column -> class -> prompts, for zero-shot
     notes: list[str] = field(default_factory=list)  # what was dropped or assumed, with counts
+    mask_classes: dict[str, int] | None = None  # class name -> its label in the masks; None: the mask files say it themselves
 
     @property
     def root(self) -> Path:
@@ -181,4 +182,4 @@ def _embedded(name: str, preset: Preset) -> Dataset:
             read_manifest(phantoms.torso_cohort(preset)),
             ct_contract(preset.volume_size, field_mm=phantoms.FIELD_MM),
         )
-    return Dataset(name, table, contract, synthetic=True)
+    return Dataset(name, table, contract, synthetic=True, mask_classes=phantoms.ORGANS)

@@ -17,6 +17,7 @@ from ..model.adapter import AdapterConfig, SliceAdapter
 from ..model.checkpoints import PIXEL_FILES
 from ..model.dual_encoder import DualEncoder, ModelConfig, TextSide
 from ..model.finetune import merge_lora
+from ..model.organ_encoder import OrganConfig, OrganEncoder
 
 TOWER = "tower"  # folder with the configuration of a tower that came from a checkpoint
 HARMLESS_KEYS = ("embeddings.position_ids",)  # come and go with library versions and hold nothing learnt
@@ -66,12 +67,14 @@ def from_pretrained(folder: str | Path) -> tuple[TextSide, Preprocessing, Float[
 
 
 def _build(config: dict, folder: Path) -> TextSide:
-    """A slice encoder, or, where the configuration names a pooling, a slice adapter."""
+    """A slice encoder, or, where the configuration names a pooling, a slice adapter, or organs, an organ encoder."""
     if (folder / TOWER).is_dir():
         _slices(config)["image_tower"] = str(folder / TOWER)
     if "pooling" in config:
         slices = config.pop("slices", None)
         return SliceAdapter(AdapterConfig(**config, slices=slices and ModelConfig(**slices)))
+    if "organs" in config:
+        return OrganEncoder(OrganConfig(tuple(config.pop("organs")), **config))
     return DualEncoder(ModelConfig(**config), pretrained=False)
 
 

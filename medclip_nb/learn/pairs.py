@@ -20,15 +20,32 @@ FEWEST_WORDS = 3  # of a reason to train although patients cross splits
 Rows = Int[np.ndarray, " _"]
 
 
-class Batch(NamedTuple):
-    """Units and texts of one step, with what is right."""
+class Term(NamedTuple):
+    """Texts that the units of a batch are matched with, and what is right."""
 
-    images: tuple[Tensor, ...]  # what the model's encode_images takes
     features: Texts  # of the texts: the frozen tower's
     text_ids: Int[Tensor, " text"]  # equal where texts are identical
     targets: Float[Tensor, "unit text"]
     targets_t: Float[Tensor, "owned unit_again"]
     valid: Bool[Tensor, "unit text"] | None = None
+    weight: float = 1.0  # of this term in the loss
+
+
+class Batch(NamedTuple):
+    """Units and texts of one step, with what is right; `also` are further terms of the loss, on the same units."""
+
+    images: tuple[Tensor, ...]  # what the model's encode_images takes
+    features: Texts
+    text_ids: Int[Tensor, " text"]
+    targets: Float[Tensor, "unit text"]
+    targets_t: Float[Tensor, "owned unit_again"]
+    valid: Bool[Tensor, "unit text"] | None = None
+    also: tuple[Term, ...] = ()
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """All terms of the loss; the first has weight 1."""
+        return Term(*self[1:6]), *self.also
 
 
 @runtime_checkable

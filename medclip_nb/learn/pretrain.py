@@ -13,11 +13,10 @@ from torch import Tensor
 
 from ..config import GRAD_CLIP_NORM, Recipe
 from ..model.dual_encoder import TextSide
-from .losses import floor_level, no_learning_level, recipe_loss
 from .pairs import Batch, Pairs, Rows
 from .plan import Plan, learning_rate, optimizer_of
 from .resume import fingerprint, load_state, save_state
-from .step import backward, move_average
+from .step import backward, batch_loss, loss_levels, move_average
 
 STUCK = 0.02  # a validation loss this close to the no-learning level, as a share of it, has learnt nothing
 SLOW_DATA = 0.5  # share of the time that reading batches may take before the user is told
@@ -125,14 +124,9 @@ class Run:
         sums = np.zeros(3)
         for rows in self.val_batches:
             batch = self._load(rows)
-            right = batch.targets, batch.targets_t
-            loss = recipe_loss(self.recipe, self.average(batch.images, batch.features), *right, batch.valid).item()
+            loss = batch_loss(self.recipe, self.average, self.average.encode_images(*batch.images), batch).item()
             self.refuse_unless_finite(loss, f"validation {_named(rows)}")
-            levels = (
-                no_learning_level(self.recipe.loss, *right, batch.valid),
-                floor_level(self.recipe.loss, *right, batch.text_ids, batch.valid),
-            )
-            sums += len(rows) * np.array([loss, *levels])
+            sums += len(rows) * np.array([loss, *loss_levels(self.recipe, batch)])
         found = dict(zip(("val_loss", "no_learning", "floor"), (sums / len(self.pairs.val)).tolist(), strict=True))
         return found | {"scale": self.average.logit_scale.item()}
 

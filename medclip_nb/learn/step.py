@@ -3,11 +3,12 @@
 import copy
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..config import Recipe
 from ..model.dual_encoder import TextSide
-from .losses import floor_level, recipe_loss
+from .losses import floor_level, no_learning_level, recipe_loss
 from .pairs import Batch, Pairs
 
 OVERFIT_RATE = 4e-3
@@ -20,7 +21,7 @@ def backward(model: TextSide, batch: Batch, recipe: Recipe, accelerator, *, micr
     and its gradient by embedding, then again to carry that on (Gao et al. 2021, "GradCache"). Memory falls, the negatives stay.
     Equal to the whole batch but for batch normalisation, whose statistics are then those of the few.
     """
-    parts = list(zip(*(t.split(micro_batch or len(t)) for t in batch.images), strict=True))
+    parts = model.parts(batch.images, micro_batch) if micro_batch else [batch.images]
     seed = torch.initial_seed() if len(parts) == 1 else int(torch.randint(2**31, ()))
 
     def encode(i: int) -> Tensor:
@@ -30,16 +31,33 @@ def backward(model: TextSide, batch: Batch, recipe: Recipe, accelerator, *, micr
             return model.encode_images(*parts[i])
 
     with torch.set_grad_enabled(len(parts) == 1):
-        image_emb = torch.cat([encode(i) for i in range(len(parts))])
+        embedded = [encode(i) for i in range(len(parts))]
+    image_emb, n_units = torch.cat(embedded), [len(part) for part in embedded]
     cached = image_emb if len(parts) == 1 else image_emb.requires_grad_()
     with accelerator.autocast():
-        logits = model.logits(cached, model.encode_texts(batch.features))
-    loss = recipe_loss(recipe, logits, batch.targets, batch.targets_t, batch.valid)
+        loss = batch_loss(recipe, model, cached, batch)
     if torch.isfinite(loss):
         accelerator.backward(loss)
-        for i in range(len(parts) if len(parts) > 1 else 0):
-            accelerator.backward((encode(i) * cached.grad[i * micro_batch : (i + 1) * micro_batch]).sum())
+        if len(parts) > 1:
+            for i, gradient in enumerate(cached.grad.split(n_units)):
+                accelerator.backward((encode(i) * gradient).sum())
     return loss.item()
+
+
+def batch_loss(recipe: Recipe, model: TextSide, image_emb: Tensor, batch: Batch) -> Float[Tensor, ""]:
+    """The loss of a batch whose images are embedded: the recipe's, summed over the terms by their weights."""
+    losses = [
+        t.weight * recipe_loss(recipe, model.logits(image_emb, model.encode_texts(t.features)), t.targets, t.targets_t, t.valid)
+        for t in batch.terms
+    ]
+    return torch.stack(losses).sum()
+
+
+def loss_levels(recipe: Recipe, batch: Batch) -> tuple[float, float]:
+    """The loss of a model that sees nothing, and what none gets below, summed over the terms as the loss is."""
+    nothing = [t.weight * no_learning_level(recipe.loss, t.targets, t.targets_t, t.valid) for t in batch.terms]
+    floor = [t.weight * floor_level(recipe.loss, t.targets, t.targets_t, t.text_ids, t.valid) for t in batch.terms]
+    return sum(nothing), sum(floor)
 
 
 def overfit(model: TextSide, pairs: Pairs, *, recipe: Recipe, n: int = 16, n_steps: int = 80) -> tuple[float, float, float]:
@@ -51,12 +69,12 @@ def overfit(model: TextSide, pairs: Pairs, *, recipe: Recipe, n: int = 16, n_ste
     batch = pairs.batch(pairs.train[:: max(1, len(pairs.train) // n)][:n])
     optimizer, losses = torch.optim.AdamW(learner.parameters(), lr=OVERFIT_RATE), []
     for _ in range(n_steps + 1):
-        loss = recipe_loss(recipe, learner(batch.images, batch.features), batch.targets, batch.targets_t, batch.valid)
+        loss = batch_loss(recipe, learner, learner.encode_images(*batch.images), batch)
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return losses[0], losses[-1], floor_level(recipe.loss, batch.targets, batch.targets_t, batch.text_ids, batch.valid)
+    return losses[0], losses[-1], loss_levels(recipe, batch)[1]
 
 
 @torch.no_grad()

@@ -34,6 +34,9 @@ class Lesson:
     own_data: str = ""  # why it runs on its own data only; empty: it runs on any
 
 
+TEMPLATE = "90"  # notebook that `medclip-nb experiment` runs, no lesson of the course
+
+
 def lessons() -> list[Lesson]:
     """All lessons, by number."""
     return [_read(path) for path in sorted(config.shipped("notebooks").glob("[0-9][0-9]_*.ipynb"))]
@@ -56,9 +59,9 @@ def _read(path: Path) -> Lesson:
 
 
 def choose(numbers: list[str] | None) -> list[Lesson]:
-    """The lessons of these numbers ("5" means "05"), all for None; ValueError lists the known ones."""
+    """The lessons of these numbers ("5" means "05"), for None all but the template; ValueError lists the known ones."""
     every = lessons()
-    wanted = {str(n).zfill(2) for n in numbers} if numbers else {lesson.number for lesson in every}
+    wanted = {str(n).zfill(2) for n in numbers} if numbers else {lesson.number for lesson in every} - {TEMPLATE}
     known = [lesson.number for lesson in every]
     if unknown := sorted(wanted - set(known)):
         raise ValueError(f"unknown lesson {unknown[0]!r}; known lessons: {', '.join(known) or 'none'}")

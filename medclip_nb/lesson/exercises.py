@@ -16,6 +16,9 @@ _NEAR_A, _NEAR_B = np.array([[1, 2], [0, 2], [3, 0], [2, 1]]), np.array([[2, 1],
 _IMAGES, _TEXTS = _RNG.normal(size=(5, 3)) + 1, _RNG.normal(size=(4, 3))
 _RIGHT = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1]], bool)
 _LOGITS = _RNG.normal(size=(3, 3))
+_HAS = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 1]], bool)  # units by finding: none, cyst, metastases
+_STATES = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]], bool)  # the same of texts
+_OWN = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]], bool)
 
 EXERCISES = {
     "no_learning_level": Exercise(
@@ -231,6 +234,34 @@ EXERCISES = {
             (lambda w, s: (w.argmax(1) == s.argmax(1)).astype(float), "a share of the weight, not whether the largest one hits"),
             (lambda w, s: s.mean(1), "that is what equal weights give: the level of chance"),
             (lambda w, s: (w * s).sum() / w.sum(), "one number per study: intervals need them before the mean"),
+        ),
+    ),
+    "organ_mean": Exercise(
+        solutions.organ_mean,
+        ((np.array([[1.0, 3, 9], [0, 2, 9]]), np.array([1.0, 0.5, 0])), (np.array([[4.0, 2]]), np.array([0.1, 0.1]))),
+        (
+            (lambda f, s: f.mean(1), "that is the mean of the whole map: weigh each cell by its share inside the organ"),
+            (lambda f, s: f @ s, "divide by the sum of the shares, or a large organ has a long vector"),
+            (lambda f, s: f[:, s > 0].mean(1), "a cell on the rim, half inside, counts half"),
+        ),
+    ),
+    "asked": Exercise(
+        solutions.asked,
+        ((_HAS, _STATES, _OWN),),
+        (
+            (lambda h, t, o: ~(h[:, None] & t).any(-1), "a unit's own text shares its findings, and must be asked about"),
+            (lambda h, t, o: np.ones_like(o), "another patient's cyst is no wrong answer for a liver with a cyst"),
+            (lambda h, t, o: o | (h[:, None] != t).any(-1), "one shared finding is enough, the sets need not be equal"),
+            (lambda h, t, o: o, "with nothing but its own texts there is nothing to be told from"),
+        ),
+    ),
+    "against_rest": Exercise(
+        solutions.against_rest,
+        ((0.6, np.array([0.5, 0.2]), 10.0), (0.1, np.array([0.4]), 14.0)),
+        (
+            (lambda c, o, s: float(s * (c - o.max())), "that is against the best of the others; here all of them count"),
+            (lambda c, o, s: float(c - np.logaddexp.reduce(o)), "scale first: a cosine is no logit"),
+            (lambda c, o, s: float(s * (c - o.mean())), "log-sum-exp, not the mean: a state that is near counts most"),
         ),
     ),
 }

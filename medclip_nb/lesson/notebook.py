@@ -50,11 +50,14 @@ def start(number: str, *, preset: str, seed: int, dataset: str) -> Lesson:
     """Sets seeds and figure style, says in one line what runs where, and gives the lesson."""
     import torch
 
+    from ..learn.plan import keep_freed_memory
+
     lesson = Lesson(number, preset=choose(PRESETS, "preset", preset), seed=seed, dataset=dataset)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     np.random.seed(seed)  # noqa: NPY002  libraries that ask the global generator
     torch.manual_seed(seed)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+    keep_freed_memory()
     set_style()
     device = "GPU" if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"lesson {number} · preset {preset} · seed {seed} · data {Path(dataset).name} · {device} · torch {torch.__version__}")

@@ -98,3 +98,21 @@ def soft_loss(
 def weight_on(weights: np.ndarray, shows: np.ndarray) -> np.ndarray:
     """Of each study, the share of its weight that lies on slices that show the finding."""
     return (weights * shows).sum(1) / weights.sum(1)
+
+
+def organ_mean(features: Float[np.ndarray, "dim cell"], share: Float[np.ndarray, " cell"]) -> Float[np.ndarray, " dim"]:
+    """Mean of the cells, each counting by its share inside the organ."""
+    return features @ share / share.sum()
+
+
+def asked(
+    unit_has: Bool[np.ndarray, "unit finding"], text_states: Bool[np.ndarray, "text finding"], own: Bool[np.ndarray, "unit text"]
+) -> Bool[np.ndarray, "unit text"]:
+    """Which texts a unit is asked about: its own, and those that state nothing that it has."""
+    shared = (unit_has[:, None] & text_states).any(-1)
+    return own | ~shared
+
+
+def against_rest(cosine: float, others: Float[np.ndarray, " state"], scale: float) -> float:
+    """A state's logit minus the log-sum-exp of the logits of all other states of the organ."""
+    return float(scale * cosine - np.logaddexp.reduce(scale * others))

@@ -15,17 +15,15 @@ from ..learn.pairs import SlicePairs
 from ..learn.plan import plan
 from ..learn.pretrain import pretrain
 from ..measure.embeddings import embed_images
-from ..measure.findings import Truth, mean_auc, mean_auc_difference
 from ..measure.retrieval import chance_recall_at, first_ranks, recall_at, same
-from ..measure.statistics import Score, mean_score, paired_difference, patient_weights
+from ..measure.statistics import mean_score, paired_difference, patient_weights
 from ..model.adapter import build_adapter
 from ..model.dual_encoder import build_model
 from ..model.pooling import POOLINGS
 from ..model.text_tower import embed_texts
-from . import radclip
-from .claims import Study, cell_folder
+from . import organ_studies, radclip
+from .claims import Cells, Study, auc_rows, cell_folder, score_row
 
-Cells = dict[tuple[str, int], dict[str, np.ndarray]]
 BASE = "radclip_true"  # the recipe whose slice encoders the poolings are compared on
 END_TO_END = "_end_to_end"
 UNTRAINED = ("untrained_mean", "untrained_prompt")  # stage 1 alone, its captions as prompts
@@ -60,7 +58,7 @@ def slices_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     rows = []
     for within in ("region", "organ"):
         truth = radclip.slice_truth(units, images, within=within)
-        rows += _auc_rows(cells, {f"AUC within {within}": truth}, preset)
+        rows += auc_rows(cells, {f"AUC within {within}": truth}, preset)
     return pd.DataFrame(rows)
 
 
@@ -97,32 +95,10 @@ def pooling_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     truth, focal = radclip.volume_truth(table), radclip.focal(units)
     diffuse = [name for name in truth.names if name not in focal]
     focal = [name for name in truth.names if name in focal]
-    rows = _auc_rows(
+    rows = auc_rows(
         cells, {"AUC, focal findings": truth.only(focal), "AUC, diffuse findings": truth.only(diffuse)}, preset, truth
     )
     return pd.DataFrame(rows + _recall_rows(cells, table, preset))
-
-
-def _auc_rows(cells: Cells, truths: dict[str, Truth], preset: config.Preset, whole: Truth | None = None) -> list[dict]:
-    """Per variant: each finding's mean over seeds, the mean of all, each seed's, and the difference from the first variant."""
-    variants, n = list(dict.fromkeys(v for v, _ in cells)), {"n_bootstrap": preset.n_bootstrap}
-    rows = []
-    for measure, truth in truths.items():
-        names = (whole or truth).names
-        columns = [names.index(name) for name in truth.names]
-        runs = {v: {seed: found["scores"][:, columns] for (w, seed), found in cells.items() if w == v} for v in variants}
-        for variant, own in runs.items():
-            every = list(own.values())
-            about = {"variant": variant, "measure": measure}
-            rows.append(about | _row("all findings", "mean", mean_auc(measure, truth, every, **n)))
-            rows += [about | _row("all findings", str(s), mean_auc(measure, truth, [run], **n)) for s, run in own.items()]
-            for k in truth.scored():
-                name = truth.names[k]
-                rows.append(about | _row(name, "mean", mean_auc(name, truth.only([name]), [run[:, [k]] for run in every], **n)))
-            if variant != variants[0]:
-                score = mean_auc_difference(measure, truth, every, list(runs[variants[0]].values()), **n)
-                rows.append(about | _row("all findings", f"minus {variants[0]}", score))
-    return rows
 
 
 def _recall_rows(cells: Cells, table: pd.DataFrame, preset: config.Preset) -> list[dict]:
@@ -136,16 +112,12 @@ def _recall_rows(cells: Cells, table: pd.DataFrame, preset: config.Preset) -> li
         for variant, own in hits.items():
             about = {"variant": variant, "measure": f"R@{k}, report to study"}
             score = mean_score("", own, patients, chance=chance, n_bootstrap=preset.n_bootstrap)
-            rows.append(about | _row("all findings", "mean", score))
+            rows.append(about | score_row("all findings", "mean", score))
             if variant != variants[0]:
                 resampled = (weights @ h / weights.sum(1) for h in (own, hits[variants[0]]))
                 gain = paired_difference("", *resampled, float(np.mean(own - hits[variants[0]])), n=score.n)
-                rows.append(about | _row("all findings", f"minus {variants[0]}", gain))
+                rows.append(about | score_row("all findings", f"minus {variants[0]}", gain))
     return rows
-
-
-def _row(finding: str, seed: str, score: Score) -> dict:
-    return {"finding": finding, "seed": seed} | {k: getattr(score, k) for k in ("value", "low", "high", "n", "unit", "chance")}
 
 
 def _test_slices(units: Units) -> tuple[np.ndarray, np.ndarray]:
@@ -156,4 +128,10 @@ def _test_slices(units: Units) -> tuple[np.ndarray, np.ndarray]:
 STUDIES = {
     "slices": Study(("radclip", "radclip_organ", "radclip_true"), slices_cell, slices_table),
     "pooling": Study((*POOLINGS, f"attention_4{END_TO_END}", *UNTRAINED), pooling_cell, pooling_table, needs=(("slices", BASE),)),
+    "organs": Study(tuple(organ_studies.FORMS), organ_studies.organs_cell, organ_studies.organs_table),
+    "organ_parts": Study(tuple(organ_studies.PARTS), organ_studies.organs_cell, organ_studies.organs_table),
+    "organ_dictionary": Study(tuple(organ_studies.DICTIONARY), organ_studies.organs_cell, organ_studies.organs_table),
+    "organ_labels": Study(
+        organ_studies.LABELS, organ_studies.labels_cell, organ_studies.labels_table, needs=(("organs", "organ crops"),)
+    ),
 }

@@ -83,6 +83,10 @@ class TextSide(nn.Module):
         """What the loss is made of: the similarity, scaled, plus the bias."""
         return self.logit_scale * self.similarity(image_emb, text_emb) + self.bias
 
+    def parts(self, images: tuple[Tensor, ...], n: int) -> list[tuple[Tensor, ...]]:
+        """What `encode_images` takes, so many images at a time: the embeddings of all parts, in order, are those of the whole."""
+        return list(zip(*(t.split(n) for t in images), strict=True))
+
     def to_dict(self) -> dict:
         """The configuration as JSON can hold it."""
         return asdict(self.config)

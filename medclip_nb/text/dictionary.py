@@ -49,16 +49,23 @@ def normalise(text: str) -> str:
     return " ".join(LEFT_OVER.sub("", text).split()).strip(" .,;:-")
 
 
-def entries(report: str) -> list[Entry]:
+def entries(report: str, *, sided: bool = False) -> list[Entry]:
     """What a report puts into the dictionary: each sentence once per organ that it says is abnormal.
 
-    Denied findings are left out, doubted ones stay. A sentence about two organs goes to both, as a whole.
+    Denied findings are left out, doubted ones stay. A sentence about two organs goes to both, as a whole. With `sided` the organ
+    carries the side that is said ("kidney_left"), so that left and right are two; a finding without a side has that of the
+    others in its sentence, where they agree.
     """
     spans = [(a + i, a + j) for _, a, b in section_spans(report) for i, j in sentences(report[a:b])]
+    stated = [(f, next(s for s in spans if s[0] <= f.start < s[1])) for f in findings(report) if f.present]
+    said: dict[tuple, set[str]] = {}
+    for finding, span in stated:
+        said.setdefault((finding.organ, span), set()).update({finding.side} - {""})
     states: dict[tuple, set[str]] = {}
-    for finding in (f for f in findings(report) if f.present):
-        span = next(s for s in spans if s[0] <= finding.start < s[1])
-        states.setdefault((finding.organ, span), set()).add(finding.finding)
+    for finding, span in stated:
+        (side, *others) = [finding.side] if finding.side else [*said[finding.organ, span], ""]
+        known = sided and not any(others) and side in ("left", "right")
+        states.setdefault((f"{finding.organ}_{side}" if known else finding.organ, span), set()).add(finding.finding)
     return [Entry(organ, report[start:end], frozenset(names)) for (organ, (start, end)), names in states.items()]
 
 

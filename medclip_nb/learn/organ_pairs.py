@@ -1,0 +1,94 @@
+"""CT-GLIP's batches: organs of some studies, their sentences, and the dictionary's phrases as further negatives.
+
+Everything is asked within an organ: a liver is matched with texts about livers. A text that shares a finding with a unit, and is
+not its own, is neither right nor wrong for it and leaves both softmaxes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from ..config import Recipe
+from ..model.dual_encoder import Texts
+from .organ_units import OrganUnits
+from .pairs import Batch, Rows, Term, checked_splits, full_batches
+from .targets import class_level, from_relation
+
+
+@dataclass
+class OrganPairs:
+    """Organs with the sentences of their reports. Rows are studies; a batch has a unit for each organ that can be used.
+
+    `form` is the model's: "crops" (one by one), "map" (the volume with its label map). With `boxes` masks of crops say nothing.
+    """
+
+    units: OrganUnits
+    recipe: Recipe
+    form: str = "crops"
+    boxes: bool = False
+    overlap_because: str = ""
+
+    def __post_init__(self):
+        splits, self.texts = checked_splits(self.units.table, self.overlap_because), self.units.texts
+        self.train, self.val = (rows[(self.units.unit[rows] >= 0).any(1)] for rows in splits)
+        if min(len(self.train), len(self.val)) < 2:
+            n = f"train has {len(self.train)} and val {len(self.val)}"
+            raise ValueError(f"{n} studies with an organ that can be used; each needs 2: look at Organs.counts()")
+        self._start = np.searchsorted(self.texts.own_unit, np.arange(self.units.unit.max() + 2))
+        self._has = np.logical_or.reduceat(self.texts.findings[self.texts.own_column], self._start[:-1])  # (unit, finding)
+
+    def epoch(self, rng: np.random.Generator, size: int) -> list[Rows]:
+        """Every training study once, in full batches."""
+        return full_batches(rng.permutation(self.train), size)
+
+    def batch(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:
+        """All usable organs of some studies; the dictionary's phrases are drawn by `rng`, and none are without it."""
+        study, organ = self.units.of(rows, form=self.form)
+        units, images = self.units.unit[rows[study], organ], self.units.images(rows, form=self.form, boxes=self.boxes)
+        columns, right, valid = self.relation(units, organ, self._drawn(rng))
+        text_ids = torch.from_numpy(columns)
+        features = self.units.features[torch.from_numpy(self.texts.sentence[columns])]
+        targets = from_relation(torch.from_numpy(right))
+        also = (self._names(torch.from_numpy(organ)),) if self.recipe.names_weight else ()
+        return Batch(images, features, text_ids, *targets, torch.from_numpy(valid), also)
+
+    def relation(
+        self, units: Rows, organ: Rows, drawn: Rows
+    ) -> tuple[Rows, Bool[np.ndarray, "unit column"], Bool[np.ndarray, "unit column"]]:
+        """Columns of a batch, own ones first and drawn ones after; which are right for each unit, and which are asked at all."""
+        entries, of_unit = self._entries(units)
+        own, place = np.unique(self.texts.own_column[entries], return_inverse=True)
+        columns = np.concatenate([own, np.setdiff1d(drawn, own)])
+        right = np.zeros((len(units), len(columns)), bool)
+        right[of_unit, place] = True
+        shared = (self._has[units].astype(np.float32) @ self.texts.findings[columns].T.astype(np.float32)) > 0
+        valid = (organ[:, None] == self.texts.organ[columns]) & (right | ~shared)
+        return columns, right, valid
+
+    def training_features(self) -> Texts:
+        """Each sentence of a training report once."""
+        units = self.units.unit[self.train]
+        entries, _ = self._entries(units[units >= 0])
+        return self.units.features[np.unique(self.texts.sentence[self.texts.own_column[entries]])]
+
+    def _drawn(self, rng: np.random.Generator | None) -> Rows:
+        if rng is None or not self.recipe.n_dictionary:
+            return np.zeros(0, np.int64)
+        return self.units.negatives.draw(rng, self.recipe.n_dictionary, power=self.recipe.dictionary_power)
+
+    def _entries(self, units: Rows) -> tuple[Rows, Rows]:
+        """Numbers of the entries (own_unit, own_column) of some units, and the place of each entry's unit among them."""
+        n = self._start[units + 1] - self._start[units]
+        of_unit = np.repeat(np.arange(len(units)), n)
+        within = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
+        return self._start[units][of_unit] + within, of_unit
+
+    def _names(self, organ: Int[Tensor, " unit"]) -> Term:
+        """Organ-text alignment: every unit of an organ is right for its name (class level), names of absent organs stand last."""
+        number = torch.arange(len(self.units.names))
+        there = torch.isin(number, organ)
+        order = torch.cat([number[there], number[~there]])
+        return Term(self.units.names[order], order, *class_level(organ, order), weight=self.recipe.names_weight)

@@ -1,0 +1,147 @@
+"""The studies behind lesson 07: CT-GLIP with and without each of its parts, against CLIP on whole volumes; and few labels."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from .. import config
+from ..data import catalog
+from ..data.selfcheck import small_map
+from ..learn.checkpoint import from_pretrained, save_model
+from ..learn.few_labels import fit_labels, label_scores
+from ..learn.organ_pairs import OrganPairs
+from ..learn.organ_units import OrganUnits, organ_units
+from ..learn.pretrain import pretrain
+from ..measure.organs import AGAINST, embed_organs
+from ..measure.statistics import mean_score
+from ..model.organ_encoder import build_organ_encoder
+from . import ct_glip
+from .claims import Cells, auc_rows, cell_folder, score_row
+
+BASE = config.RECIPES["ct_glip"]
+SHORT = 0.3  # of the plan's epochs, for what is compared among itself
+FEW = (20,)  # labelled studies
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one variant changes."""
+
+    recipe: config.Recipe = BASE
+    form: str = "crops"
+    organ_pooling: str = "mean_max"
+    boxes: bool = False
+    batch_size: int = 0  # studies; 0 is the plan's
+    share: float = SHORT  # of the plan's epochs
+    whole: bool = False  # CLIP on whole volumes and whole reports instead
+
+
+OFF, FULL = replace(BASE, names_weight=0.0), replace(BASE, names_weight=1.0)
+FORMS = {
+    "organ crops": Variant(share=1.0),
+    "feature map": Variant(share=0.8, form="map"),
+    "CLIP, report": Variant(share=1.0, whole=True),
+}
+PARTS = {
+    "ct_glip": Variant(),
+    "names off": Variant(OFF),
+    "names 1:1": Variant(FULL),
+    "boxes": Variant(boxes=True),
+    "boxes, names off": Variant(OFF, boxes=True),
+    "boxes, names 1:1": Variant(FULL, boxes=True),
+    "mean only": Variant(organ_pooling="mean"),
+    "organ query": Variant(organ_pooling="query"),
+    "m = 0": Variant(replace(BASE, n_dictionary=0)),
+    "m = 32": Variant(replace(BASE, n_dictionary=32)),
+}
+DICTIONARY = {f"batch 4, m = {m}": Variant(replace(BASE, n_dictionary=m), batch_size=4, share=0.2) for m in (0, 8, 16, 32)} | {
+    "batch 4, m = 8, uniform": Variant(replace(BASE, n_dictionary=8, dictionary_power=0.0), batch_size=4, share=0.2)
+}
+VARIANTS = FORMS | PARTS | DICTIONARY
+LABELS = tuple(f"{start}, {n} labels" for n in FEW for start in ("from scratch", "pretrained"))
+
+
+@lru_cache(maxsize=1)
+def units_of(preset: config.Preset) -> OrganUnits:
+    """The embedded cohort's organs."""
+    return organ_units(catalog.load("torso", preset))
+
+
+def organs_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
+    """One variant trained with one seed: both scores of every abnormality on the test studies, and which organs it names."""
+    how, units = VARIANTS[variant], units_of(preset)
+    asked, test = ct_glip.states(units), units.rows("test")
+    plan = ct_glip.organ_plan(preset, seed=seed)
+    plan = replace(plan, epochs=max(1, round(plan.epochs * how.share)), batch_size=how.batch_size or plan.batch_size)
+    if how.whole:
+        model, recipe = ct_glip.global_model(units, seed=seed), config.RECIPES["clip"]
+        pairs = ct_glip.global_pairs(units)
+    else:
+        recipe, shape = how.recipe, {"form": how.form, "organ_pooling": how.organ_pooling}
+        model = build_organ_encoder(recipe, units.organs.names, channels=units.dataset.contract.channels, seed=seed, **shape)
+        pairs = OrganPairs(units, recipe, form=how.form, boxes=how.boxes)
+    history = pretrain(model, pairs, recipe=recipe, plan=plan)
+    about = {"seconds": np.array(history["seconds"].sum())}
+    if how.whole:
+        return about | ct_glip.global_scores(model, units, test, asked)
+    if variant == "organ crops":
+        folder, seen = cell_folder("organs", variant, seed, preset) / "model", small_map(units.volumes[0][:1])
+        save_model(model, folder, contract=units.dataset.contract, seen=seen, card=f"# {variant}, seed {seed}\n")
+    emb = embed_organs(model, units, test, boxes=how.boxes)
+    return about | {"named": ct_glip.named(model, units, emb)} | ct_glip.organ_scores(model, units, emb, asked)
+
+
+def organs_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
+    """Mean AUC over the abnormalities, both ways, and how many organs are named rightly; each against the first variant."""
+    units = units_of(preset)
+    truth = ct_glip.truth(units, units.rows("test"), ct_glip.states(units))
+    runs = [
+        auc_rows({key: {"scores": found[a]} for key, found in cells.items()}, {f"AUC against {a}": truth}, preset)
+        for a in AGAINST
+    ]
+    return pd.DataFrame([*runs[0], *runs[1], *_name_rows(cells, units, preset), *_seconds_rows(cells)])
+
+
+def labels_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
+    """Fine-tuning on a few labelled training studies, from the pretrained encoder or from scratch: scores of the test studies."""
+    units = units_of(preset)
+    start, n = variant.split(", ")[0], int(variant.split()[-2])
+    if start == "pretrained":
+        model = from_pretrained(cell_folder("organs", "organ crops", seed, preset) / "model")[0]
+    else:
+        model = build_organ_encoder(BASE, units.organs.names, channels=units.dataset.contract.channels, seed=seed)
+    abnormal = [state for state in ct_glip.states(units) if state[1]]
+    rows = np.sort(np.random.default_rng(seed).permutation(units.rows("train"))[:n])  # both starts get the same studies
+    labels = ct_glip.truth(units, rows, abnormal).labels
+    fitted = fit_labels(model, units, rows, labels, ct_glip.organ_numbers(units, abnormal), seed=seed)
+    return {"scores": label_scores(fitted, units, units.rows("test"))}
+
+
+def labels_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
+    """Mean AUC over the abnormalities after fine-tuning; with each number of labels the pretrained against the other."""
+    units = units_of(preset)
+    truth = {"AUC": ct_glip.truth(units, units.rows("test"), ct_glip.states(units))}
+    groups = [{key: found for key, found in cells.items() if key[0].endswith(f", {n} labels")} for n in FEW]
+    return pd.DataFrame([row for group in groups if group for row in auc_rows(group, truth, preset)])
+
+
+def _name_rows(cells: Cells, units: OrganUnits, preset: config.Preset) -> list[dict]:
+    """Share of organs named rightly, the mean over seeds and organs of a study, with an interval over patients."""
+    patients = units.table["patient_id"].to_numpy(str)[units.rows("test")]
+    rows, n = [], len(units.organs.names)
+    for variant in dict.fromkeys(v for v, _ in cells):
+        named = [found["named"] for (v, _), found in cells.items() if v == variant and "named" in found]
+        if named:
+            hits = np.nanmean([np.where(np.isnan(own), np.nan, own == np.arange(n)) for own in named], axis=(0, 2))
+            score = mean_score("", hits, patients, chance=1 / n, n_bootstrap=preset.n_bootstrap)
+            rows.append({"variant": variant, "measure": "organs named rightly"} | score_row("all organs", "mean", score))
+    return rows
+
+
+def _seconds_rows(cells: Cells) -> list[dict]:
+    """Seconds of training, the mean over seeds, on one thread of a shared machine."""
+    seconds = pd.Series({key: float(found["seconds"]) for key, found in cells.items()}).groupby(level=0, sort=False).mean()
+    about = {"measure": "seconds of training", "finding": "", "seed": "mean", "unit": "s"}
+    return [about | {"variant": variant, "value": value} for variant, value in seconds.items()]
