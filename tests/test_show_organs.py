@@ -298,5 +298,5 @@ def test_rows_of_one_organ_and_state_are_added_up():
 
 
 def test_an_unknown_state_is_refused():
-    with pytest.raises(ValueError, match="unknown state lost; known are: used, small, cut, misplaced, empty, not labelled, no mask"):
+    with pytest.raises(ValueError, match="unknown state lost; known are: used, small, cut, misplaced, empty"):
         organs.state_bars(states({"heart": {"lost": 1}}))
