@@ -102,7 +102,7 @@ def _cpu_run():
     from .config import RECIPES, SLICE_TOWER
     from .data import catalog
     from .data.studies import load_units
-    from .learn.pairs import SlicePairs
+    from .learn.pairs import ImagePairs
     from .learn.plan import plan
     from .learn.pretrain import Run
     from .model.dual_encoder import build_model
@@ -111,7 +111,7 @@ def _cpu_run():
     AcceleratorState._reset_state()  # or the precision of an earlier run of this process would be asked for again
     preset, recipe = PRESETS["cpu"], RECIPES["radclip"]
     units, how = load_units(catalog.load("torso", preset)), plan(preset, seed=0)
-    pairs = SlicePairs(units, embed_texts(units.texts), recipe)
+    pairs = ImagePairs(units, embed_texts(units.texts), recipe)
     model = build_model(recipe, image_tower=SLICE_TOWER, channels=units.images.shape[1], seed=0)
     return Run(model, pairs, recipe, how, Accelerator(mixed_precision=how.precision))
 

@@ -26,12 +26,13 @@ class Preset:
     precision: str  # "no", "bf16", or "auto": bf16 where the device and the tower gain from it
     adapter_epochs: int  # passes of the slice adapter over cached slice embeddings
     organ_epochs: int  # passes over the organs of the training studies
+    head_epochs: int  # passes over the sequences of the training head MR studies
 
 
 PRESETS = {
-    "smoke": Preset("smoke", 64, 16, 24, (24, 48, 48), 64, 3, 1, 32, 4e-3, 200, "no", 10, 3),
-    "cpu": Preset("cpu", 700, 100, 200, (32, 64, 64), 128, 6, 4, 128, 2e-3, 1000, "auto", 40, 10),
-    "gpu": Preset("gpu", 7000, 1000, 2000, (32, 96, 96), 224, 20, 10, 512, 2e-3, 2000, "auto", 40, 20),
+    "smoke": Preset("smoke", 64, 16, 24, (24, 48, 48), 64, 3, 1, 32, 4e-3, 200, "no", 10, 3, 4),
+    "cpu": Preset("cpu", 700, 100, 200, (32, 64, 64), 128, 6, 4, 128, 2e-3, 1000, "auto", 40, 10, 8),
+    "gpu": Preset("gpu", 7000, 1000, 2000, (32, 96, 96), 224, 20, 10, 512, 2e-3, 2000, "auto", 40, 20, 20),
 }
 
 
@@ -41,14 +42,18 @@ class Recipe:
 
     name: str
     loss: str  # "softmax": cross-entropy against the targets; "sigmoid": every pair on its own
-    targets: str  # "identity": text i belongs to image i only; "same_text": identical texts are right too; "true_text": so is
-    # every text of the batch that is true of the image, its own or another's (ours); "own_sentences": all that is said of it
+    targets: str  # "identity": text i belongs to image i only; "same_text": identical texts are right too; "true_text" (ours):
+    # every text of the batch that is true of the image; "own_sentences": all that is said of it; "similar": its own text, and
+    # others by their similarity
     scale: float  # logit scale at the start, after exp
     bias: float = 0.0  # added to the logits at the start; learnt by the sigmoid loss, 0 and unused in the softmax
-    normals: str = (
-        "any"  # slices without a finding are drawn anywhere, or ("same_organ") where the organ of a drawn finding is seen
-    )
-    distinct_texts: bool = False  # whether a batch holds no text twice
+    normals: str = "any"  # slices without a finding are drawn anywhere; "same_organ": where the organ of a drawn finding is seen
+    batches: str = "shuffled"  # "distinct": every text as often as any other, none twice in a batch; "balanced": every text as
+    # often, drawn freely
+    similarity: str = ""  # of texts, for targets "similar": a name in text.alike.RULERS
+    similarity_weight: float = 0.5  # lambda: the share of the target that goes to texts by their similarity
+    power: float = 1.0  # of the similarity: above 1, partly similar texts get less
+    keep: int = 0  # partners that a unit keeps in a batch, the most similar ones and itself; 0: all
     n_dictionary: int = 0  # phrases of the abnormality dictionary that each organ of a batch gets as further negatives
     dictionary_power: float = 0.5  # they are drawn with probability ~ count ** power; 0 is uniform
     names_weight: float = 0.0  # of the term that aligns organs with their names; the abnormality term has weight 1
@@ -63,19 +68,26 @@ RECIPES = {
     "radclip_organ": Recipe("radclip_organ", "softmax", "identity", 1 / 0.07, normals="same_organ"),  # ours
     "radclip_true": Recipe("radclip_true", "softmax", "true_text", 1 / 0.07, normals="same_organ"),  # ours
     "ct_glip": Recipe("ct_glip", "softmax", "own_sentences", 1 / 0.07, n_dictionary=16, names_weight=0.1),
-    "radclip_distinct": Recipe("radclip_distinct", "softmax", "identity", 1 / 0.07, distinct_texts=True),
+    "selip": Recipe("selip", "softmax", "similar", 1 / 0.07, batches="distinct", similarity="selip"),
+    "selip_rare": Recipe("selip_rare", "softmax", "similar", 1 / 0.07, batches="distinct", similarity="rare"),  # ours
+    "radclip_distinct": Recipe("radclip_distinct", "softmax", "identity", 1 / 0.07, batches="distinct"),
 }
 
 PRETRAINED_TOWER = "efficientnet_lite0"  # for pictures: ImageNet weights, packaged
 SLICE_TOWER = "slice_cnn"  # for CT slices: small, from scratch
 PRETRAINED_RATE = 0.5  # learning rate of a pretrained tower, as a share of the preset's
 PRETRAINED_BATCH = 64  # its batch, at most: it needs more memory per picture
+GRID_CELLS = {2: (8, 8), 3: (6, 8, 8)}  # of the map pooling "grid", by the number of axes
 EMBED_DIM = 128  # dimensions shared by image and text embeddings
 MAX_LOGIT_SCALE = 100.0  # CLIP's clamp, applied after exp
 WEIGHT_DECAY = 0.05
 GRAD_CLIP_NORM = 1.0
-SHIFT_PX = 2  # a training batch of images is moved by up to so many pixels
+SHIFT_PX = 2  # training images are moved by up to so many pixels
+GAIN_SD = 0.15  # of the logarithm of what MR volumes are multiplied by in training
+GRID_DROPOUT = 0.3  # of the cells, in the map pooling "grid"
 ORGAN_TOWER = "volume_cnn"  # for organs: small, from scratch
+HEAD_TOWER = "patch_cnn"  # for head MR: small, from scratch
+HEAD_BATCH = 64  # volumes in a step of SeLIP
 ORGAN_BATCH = 16  # studies in a step of CT-GLIP, each with all its organs
 ORGAN_RATE = 3e-3  # its peak learning rate
 CROP_SIZES = ((8, 16, 16), (12, 32, 32))  # slices, rows, columns that the box of an organ, and of a large one, is brought to

@@ -73,6 +73,16 @@ def volumes(encoder, torso, torso_units):
     return radclip.volumes(encoder, torso, torso_units)
 
 
+@pytest.fixture(scope="session")
+def heads(home):
+    """Two sequences of the synthetic head MR at preset smoke, with what they show in SeLIP's form."""
+    from medclip_nb.config import PRESETS
+    from medclip_nb.data.catalog import load
+    from medclip_nb.lesson.selip import head_units
+
+    return head_units(load("head", PRESETS["smoke"]), sequences=("FLAIR", "DWI"))
+
+
 @pytest.fixture
 def picture_folder(tmp_path) -> Path:
     """A folder of twelve PNG images of six patients with a CSV of texts."""

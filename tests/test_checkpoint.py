@@ -44,6 +44,23 @@ def test_a_model_that_comes_back_gives_identical_embeddings(model, folder):
     assert not again.training
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_model_that_keeps_what_is_where_comes_back(tmp_path, dims):
+    model = build_model(RECIPES["selip"], image_tower="patch_cnn", channels=1, seed=0, dims=dims, map_pooling="grid").eval()
+    again, _, _ = from_pretrained(save_model(model, tmp_path / "model", contract=CONTRACT, seen=SEEN, card=""))
+    pixels = torch.randint(0, 255, (2, 1, 8, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    assert again.config == model.config
+    assert torch.equal(again.encode_images(pixels), model.encode_images(pixels))
+
+
+def test_a_folder_from_before_maps_had_a_choice_of_pooling_still_loads(model, folder):
+    config = json.loads((folder / "config.json").read_text())
+    assert config.pop("map_pooling") == "mean_max"
+    (folder / "config.json").write_text(json.dumps(config))
+    again, images = from_pretrained(folder)[0], torch.from_numpy(toy_units(5, splits=("train",)).images)
+    assert torch.equal(again.encode_images(images), model.encode_images(images))
+
+
 @pytest.mark.parametrize("end_to_end", [False, True])
 def test_an_adapter_comes_back_with_the_encoder_inside_if_it_had_one(model, tmp_path, end_to_end):
     adapter = build_adapter("attention_4", model, seed=1, end_to_end=end_to_end).eval()

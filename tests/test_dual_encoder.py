@@ -8,9 +8,9 @@ import pytest
 import torch
 from toy import toy_features, toy_units
 
-from medclip_nb.config import MAX_LOGIT_SCALE, RECIPES
-from medclip_nb.model.dual_encoder import DualEncoder, ModelConfig, build_model
-from medclip_nb.model.pooling import mean_max
+from medclip_nb.config import EMBED_DIM, MAX_LOGIT_SCALE, RECIPES
+from medclip_nb.model.dual_encoder import DualEncoder, ModelConfig, build_model, scaled
+from medclip_nb.model.pooling import MeanMax
 
 
 @pytest.fixture
@@ -127,7 +127,8 @@ def test_padding_slices_do_not_count(model):
 
 def test_pooling_by_mean_and_maximum_is_read_by_eye():
     features = torch.tensor([[[[1.0, 2], [3, 6]], [[0.0, 0], [0, 4]]]])
-    assert mean_max(features).tolist() == [[3, 1, 6, 4]]
+    found = MeanMax(2).eval()(features)  # fresh: its running mean is 0 and its variance 1
+    assert torch.allclose(found, torch.tensor([[3.0, 1, 6, 4]]), atol=1e-4)
 
 
 @pytest.fixture
@@ -153,3 +154,67 @@ def test_the_configuration_alone_rebuilds_the_model(model):
     again = DualEncoder(ModelConfig(**json.loads(json.dumps(model.to_dict()))), pretrained=False)
     again.load_state_dict(model.state_dict())
     assert again.to_dict() == model.to_dict()
+
+
+# where things are
+
+
+@pytest.fixture(params=[2, 3])
+def grid_model(request) -> DualEncoder:
+    model = build_model(RECIPES["selip"], image_tower="patch_cnn", channels=1, seed=0, dims=request.param, map_pooling="grid")
+    return model.eval()
+
+
+def test_pixels_are_brought_from_minus_1_to_1_and_left_as_they_were():
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 1, 3)
+    assert torch.allclose(scaled(pixels), torch.tensor([-1.0, -0.6, 1]).reshape(pixels.shape))
+    assert pixels.flatten().tolist() == [0, 51, 255]
+
+
+def test_embedding_images_leaves_them_as_they_were(grid_model):
+    pixels = volumes(8)
+    before = pixels.clone()
+    grid_model.encode_images(pixels)
+    grid_model.features(pixels)
+    assert torch.equal(pixels, before)
+
+
+def test_a_model_that_keeps_what_is_where_says_so_and_embeds(grid_model):
+    found = grid_model.encode_images(volumes(8))
+    assert grid_model.config.map_pooling == "grid"
+    assert torch.allclose(found.norm(dim=1), torch.ones(2), atol=1e-6)
+    assert not torch.allclose(found, grid_model.encode_images(volumes(8).flip(4)), atol=1e-3)
+
+
+def test_the_embedding_of_a_volume_is_the_projection_of_its_features():
+    model = build_model(RECIPES["selip"], image_tower="patch_cnn", channels=1, seed=0, dims=3, map_pooling="grid").eval()
+    projected = torch.nn.functional.normalize(model.image_head[1](model.features(volumes(8))), dim=1)
+    assert torch.allclose(projected, model.encode_images(volumes(8)), atol=1e-6)
+
+
+@pytest.mark.parametrize("map_pooling", ["grid", "mean_max"])
+def test_features_of_slices_are_the_mean_of_each_alone(map_pooling):
+    model = build_model(RECIPES["selip"], image_tower="patch_cnn", channels=1, seed=0, map_pooling=map_pooling).eval()
+    alone = [model.features(volumes()[:, :, z : z + 1]) for z in range(3)]
+    assert torch.allclose(model.features(volumes()), sum(alone) / 3, atol=1e-5)
+
+
+def test_the_mean_and_maximum_of_a_new_model_have_the_weights_of_old_files(model):
+    width = 2 * model.tower.dim
+    shapes = {k.removeprefix("image_head."): tuple(v.shape) for k, v in model.state_dict().items() if k.startswith("image_head.")}
+    norm = {f"0.{name}": (width,) for name in ("weight", "bias", "running_mean", "running_var")}
+    assert shapes == norm | {"0.num_batches_tracked": (), "1.weight": (EMBED_DIM, width), "1.bias": (EMBED_DIM,)}
+
+
+def test_the_head_is_the_norm_and_the_layer_that_old_models_had(model, images):
+    old = torch.nn.Sequential(torch.nn.BatchNorm1d(2 * model.tower.dim), torch.nn.Linear(2 * model.tower.dim, EMBED_DIM))
+    model.encode_images(images)  # in training: the norm's means move
+    old.load_state_dict(model.image_head.state_dict())
+    cells = model.eval().tower(scaled(images)[:, :, 0]).flatten(2)
+    wanted = old.eval()(torch.cat([cells.mean(-1), cells.amax(-1)], 1))
+    assert torch.allclose(model.encode_images(images), torch.nn.functional.normalize(wanted, dim=1), atol=1e-5)
+
+
+def test_an_unknown_map_pooling_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown map pooling 'max'; choose one of: mean_max, grid"):
+        build_model(RECIPES["clip"], image_tower="slice_cnn", channels=1, seed=0, map_pooling="max")

@@ -97,5 +97,60 @@ def test_a_file_is_checked_by_its_content(tmp_path):
 
 
 def test_an_unknown_tower_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"'resnet' is no folder and no known tower \(slice_cnn, volume_cnn, efficientnet_lite0"):
+    with pytest.raises(
+        ValueError, match=r"'resnet' is no folder and no known tower \(slice_cnn, volume_cnn, patch_cnn, efficientnet_lite0"
+    ):
         image_tower("resnet", channels=1)
+
+
+@pytest.fixture(params=[(1, 2, (32, 40)), (2, 3, (6, 32, 40))], ids=["slices", "volumes"])
+def patches(request):
+    """The tower that cuts patches, and two inputs of random numbers."""
+    channels, dims, size = request.param
+    torch.manual_seed(0)
+    tower = image_tower("patch_cnn", channels=channels, dims=dims).train()
+    return tower, torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0))
+
+
+def test_patches_are_cut_once_and_halved_once(patches):
+    tower, x = patches
+    fine, coarse = tower.stages(x)
+    cells = {2: ((8, 10), (4, 5)), 3: ((3, 8, 10), (1, 4, 5))}[tower.dims]
+    assert fine.shape == (2, tower.fine_dim, *cells[0])
+    assert coarse.shape == tower(x).shape == (2, tower.dim, *cells[1])
+
+
+def test_the_map_of_a_tower_is_its_last_stage(patches):
+    tower, x = patches
+    tower.eval()
+    with torch.inference_mode():
+        assert torch.equal(tower(x), tower.stages(x)[1])
+
+
+def test_a_patch_sees_nothing_of_its_neighbours(patches):
+    tower, x = patches
+    moved = x.clone()
+    moved[..., 4:] = 0
+    with torch.inference_mode():
+        one, other = (tower.eval().stages(v)[0] for v in (x, moved))
+    assert torch.equal(one[..., 0], other[..., 0])
+    assert not torch.allclose(one[..., 1:], other[..., 1:], atol=1e-3)
+
+
+def test_every_weight_of_the_tower_of_patches_is_learnt(patches):
+    tower, x = patches
+    (tower.eval()(x) ** 2).sum().backward()  # in training a norm hides the bias before it
+    assert [name for name, p in tower.named_parameters() if not torch.isfinite(p.grad).all() or not p.grad.any()] == []
+
+
+def test_the_finer_map_alone_teaches_the_patches_and_nothing_behind_them(patches):
+    tower, x = patches
+    (tower.stages(x)[0] ** 2).sum().backward()
+    assert {name.split(".")[0] for name, p in tower.named_parameters() if p.grad is not None} == {"stem"}
+
+
+def test_volumes_are_refused_by_a_tower_of_slices_and_the_other_way_round(patches):
+    tower, x = patches
+    other = {2: x[:, :, None], 3: x[:, :, 0]}[tower.dims]
+    with pytest.raises(ValueError, match=f"this tower takes .* got an input of shape .*dims={5 - tower.dims}"):
+        tower(other)

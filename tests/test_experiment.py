@@ -15,7 +15,7 @@ from toy import lps_volume, write_nifti, write_picture
 from medclip_nb import cli, config
 from medclip_nb.config import PRESETS, RECIPES
 from medclip_nb.learn.organ_units import organ_units
-from medclip_nb.learn.pairs import SlicePairs
+from medclip_nb.learn.pairs import ImagePairs
 from medclip_nb.learn.plan import plan
 from medclip_nb.lesson import course, experiment, experiment_scores, grid
 from medclip_nb.lesson.execute import injected
@@ -294,13 +294,13 @@ def test_every_recipe_is_put_into_words(name):
     assert said.startswith(experiment.SAYS[recipe.loss])
     assert experiment.SAYS[recipe.targets] in said
     assert (experiment.SAYS["same_organ"] in said) == (recipe.normals == "same_organ")
-    assert ("No batch holds a text twice" in said) == recipe.distinct_texts
+    assert ("No batch holds a text twice" in said) == (recipe.batches == "distinct")
     assert ("matches organs with their names" in said) == bool(recipe.names_weight)
 
 
 @pytest.mark.parametrize(("name", "harmed"), [("clip", True), ("clip_same_text", False)])
 def test_own_words_among_wrong_texts_are_counted(name, harmed, torso_units, encoder):
-    pairs = SlicePairs(torso_units, embed_texts(torso_units.texts), RECIPES[name])
+    pairs = ImagePairs(torso_units, embed_texts(torso_units.texts), RECIPES[name])
     made = experiment.Made(RECIPES[name], torso_units, pairs, encoder, plan(SMOKE, seed=0))
     right, wrong, own_words = experiment.one_batch(made)
     assert not (right & wrong).any()
@@ -371,9 +371,9 @@ def broken(folder: Path) -> Path:
     ("change", "recipe", "says"),
     [
         (volumes, "ct_glip", "recipe ct_glip cannot be run on mine: it needs organ masks, and column 'mask' is empty"),
-        (volumes, "clip", "these are volumes; choose ct_glip"),
+        (volumes, "radclip_true", "rows with one text do not say which organs they show; choose clip_same_text"),
         (None, "ct_glip", "it learns from organs in volumes, and these are pictures; choose clip"),
-        (None, "radclip_true", "pictures do not say which organs they show; choose clip_same_text"),
+        (None, "radclip_true", "rows with one text do not say which organs they show; choose clip_same_text"),
         (None, "glip", "unknown recipe 'glip'; choose one of: clip, "),
         (crossing, "clip", "1 patients are in more than one split"),
         (one_tested, "clip", "the test split has 1 patients, and an interval needs 2"),

@@ -10,10 +10,20 @@ from hypothesis import strategies as st
 from toy import toy_features, toy_pairs, toy_units, toy_volumes
 
 from medclip_nb.config import RECIPES, SHIFT_PX
-from medclip_nb.learn.pairs import Pairs, SlicePairs, VolumePairs, checked_splits, distinct_batches, full_batches
+from medclip_nb.learn.pairs import (
+    ImagePairs,
+    Pairs,
+    VolumePairs,
+    balanced_batches,
+    checked_splits,
+    distinct_batches,
+    full_batches,
+)
+from medclip_nb.learn.targets import sharpened, similarity_mixed
 
 TEXTS = st.lists(st.integers(0, 6), min_size=2, max_size=60).filter(lambda ids: len(set(ids)) > 1).map(np.array)
 SIZES = st.integers(2, 10)
+SEEDS = st.integers(0, 10_000)
 
 
 def generator(seed: int = 0) -> np.random.Generator:
@@ -31,36 +41,61 @@ def volume_pairs(sentences: list[list[int]]) -> VolumePairs:
 
 
 @settings(max_examples=60, deadline=None)
-@given(ids=TEXTS, size=SIZES)
-def test_a_distinct_batch_holds_no_text_twice_and_an_epoch_no_unit(ids, size):
+@given(ids=TEXTS, size=SIZES, seed=SEEDS)
+def test_a_distinct_batch_holds_no_text_twice_and_is_as_large_as_texts_allow(ids, size, seed):
     rows = 100 + np.arange(len(ids))
-    batches = distinct_batches(rows, ids, size)
-    used = np.concatenate(batches)
-    assert len(set(used)) == len(used)
-    assert set(used) <= set(rows)
+    batches = distinct_batches(rows, ids, size, generator(seed))
+    assert len(batches) == len(full_batches(rows, size))
     for batch in batches:
-        assert 2 <= len(batch) <= size
-        assert len(set(ids[batch - 100])) == len(batch)
+        assert set(batch) <= set(rows)
+        assert len(set(ids[batch - 100])) == len(batch) == min(size, len(set(ids)))
 
 
 @settings(max_examples=60, deadline=None)
-@given(ids=TEXTS)
-def test_a_text_is_in_as_many_distinct_batches_as_two_texts_are_that_often_there(ids):
-    batches, counts = distinct_batches(np.arange(len(ids)), ids, 100), np.bincount(ids)
-    second = sorted(counts)[-2]
-    for text in set(ids.tolist()):
-        assert sum(text in ids[batch] for batch in batches) == min(counts[text], second)
+@given(ids=TEXTS, size=SIZES, seed=SEEDS)
+def test_every_text_is_in_as_many_distinct_batches_as_any_other_but_for_one(ids, size, seed):
+    batches = distinct_batches(np.arange(len(ids)), ids, size, generator(seed))
+    counts = [sum(text in ids[batch] for batch in batches) for text in set(ids.tolist())]
+    assert max(counts) - min(counts) <= 1
 
 
-def test_frequent_texts_are_in_more_batches_than_rare_ones():
-    ids = np.repeat([0, 1, 2], [50, 20, 1])
-    n = [sum(text in ids[batch] for batch in distinct_batches(np.arange(71), ids, 3)) for text in range(3)]
-    assert n == [20, 20, 1]
+@pytest.mark.parametrize("batches", [distinct_batches, balanced_batches])
+def test_a_text_is_there_with_any_of_its_units(batches):
+    ids = np.array([0, 1, 0, 0, 1, 2])
+    drawn = [np.concatenate(batches(np.arange(6), ids, 3, generator(seed))) for seed in range(60)]
+    assert set(np.concatenate(drawn).tolist()) == set(range(6))
 
 
-def test_units_that_all_have_one_text_make_no_distinct_batch_and_are_refused():
-    with pytest.raises(ValueError, match="no batch of 4 distinct texts: the 9 units have 1"):
-        distinct_batches(np.arange(9), np.zeros(9, int), 4)
+def test_texts_come_in_another_order_in_each_round():
+    rounds = distinct_batches(np.arange(12), np.arange(12) % 4, 4, generator())
+    assert len({tuple(batch % 4) for batch in rounds}) > 1
+
+
+@pytest.mark.parametrize("n", [1, 9])
+def test_units_that_all_have_one_text_make_no_distinct_batch_and_are_refused(n):
+    with pytest.raises(ValueError, match=f"no batch of 4 distinct texts: the {n} units have 1"):
+        distinct_batches(np.arange(n), np.zeros(n, int), 4, generator())
+
+
+@settings(max_examples=60, deadline=None)
+@given(ids=TEXTS, size=SIZES, seed=SEEDS)
+def test_balanced_batches_are_as_many_and_as_full_as_shuffled_ones(ids, size, seed):
+    rows = 100 + np.arange(len(ids))
+    batches = balanced_batches(rows, ids, size, generator(seed))
+    assert [len(batch) for batch in batches] == [len(batch) for batch in full_batches(rows, size)]
+    assert set(np.concatenate(batches)) <= set(rows)
+
+
+def test_a_rare_text_is_drawn_as_often_as_a_frequent_one():
+    ids = np.repeat([0, 1], [1990, 10])
+    drawn = ids[np.concatenate(balanced_batches(np.arange(2000), ids, 100, generator()))]
+    assert 0.4 < drawn.mean() < 0.6  # nine standard deviations on either side
+
+
+def test_an_unknown_way_to_make_batches_is_refused():
+    pairs = replace(toy_pairs(), recipe=replace(RECIPES["clip"], batches="sorted"))
+    with pytest.raises(ValueError, match="unknown batches 'sorted'; choose one of: .*distinct, balanced"):
+        pairs.epoch(generator(), 4)
 
 
 @settings(max_examples=40, deadline=None)
@@ -95,7 +130,7 @@ def test_a_batch_holds_the_images_features_and_texts_of_its_units():
     units = toy_units(4)
     units.table["text_id"] = [2, 0, 2, 1] * 2
     units.table["image"] = [5, 6, 5, 3, 0, 1, 2, 4]
-    batch = SlicePairs(units, toy_features(4), RECIPES["clip_same_text"]).batch(np.array([1, 2, 0]))
+    batch = ImagePairs(units, toy_features(4), RECIPES["clip_same_text"]).batch(np.array([1, 2, 0]))
     assert batch.text_ids.tolist() == [0, 2, 2]
     assert torch.equal(batch.features, toy_features(4)[[0, 2, 2]])
     assert torch.equal(batch.images[0], torch.from_numpy(units.images[[6, 5, 5]]))
@@ -129,7 +164,7 @@ def test_true_texts_are_right_for_each_unit_whose_image_has_them_by_a_loop():
     units = toy_units(6)
     units.table["image"] = image = [0, 0, 1, 2, 3, 4] + [5] * 6
     units.table["text_id"] = text = [0, 1, 1, 0, 2, 0] + [3] * 6
-    batch = SlicePairs(units, toy_features(6), RECIPES["radclip_true"]).batch(rows := np.array([1, 2, 3, 4, 5]))
+    batch = ImagePairs(units, toy_features(6), RECIPES["radclip_true"]).batch(rows := np.array([1, 2, 3, 4, 5]))
     shown = {i: {t for j, t in zip(image, text, strict=True) if j == i} for i in image}
     right = torch.tensor([[text[j] in shown[image[i]] for j in rows] for i in rows]).float()
     assert torch.allclose(batch.targets, right / right.sum(1, keepdim=True))
@@ -137,10 +172,46 @@ def test_true_texts_are_right_for_each_unit_whose_image_has_them_by_a_loop():
     assert right[0].tolist() == [1, 1, 1, 0, 1]  # its own text, and the other finding that the same slice shows
 
 
+def similar_pairs(**recipe) -> ImagePairs:
+    """Units of SeLIP's recipe, with a made-up similarity of their texts, of which some are there twice."""
+    units = toy_units(6)
+    units.table["text_id"] = [4, 0, 4, 2, 3, 5] * 2
+    root = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    return ImagePairs(units, toy_features(6), replace(RECIPES["selip"], **recipe), similarity=(root + root.T) / 2)
+
+
+@pytest.mark.parametrize("how", [{}, {"similarity_weight": 0.2}, {"power": 3.0}, {"keep": 2}, {"power": 2.0, "keep": 3}])
+def test_a_batch_of_similar_texts_has_the_mixed_targets_with_a_unit_fully_like_itself(how):
+    pairs, rows = similar_pairs(**how), np.array([2, 1, 0, 3])
+    given_, texts, recipe = pairs.similarity.clone(), [4, 0, 4, 2], pairs.recipe
+    batch = pairs.batch(rows)
+    alike = torch.tensor([[1.0 if i == j else given_[a, b] for j, b in enumerate(texts)] for i, a in enumerate(texts)])
+    wanted = similarity_mixed(sharpened(alike, power=recipe.power, keep=recipe.keep), recipe.similarity_weight)
+    assert torch.allclose(batch.targets, wanted[0])
+    assert torch.allclose(batch.targets_t, wanted[1])
+    assert torch.equal(pairs.similarity, given_)
+
+
+def test_similar_targets_without_a_similarity_are_refused():
+    with pytest.raises(ValueError, match="recipe selip needs the texts' similarity; text.alike.text_similarity makes it"):
+        ImagePairs(toy_units(4), toy_features(4), RECIPES["selip"])
+
+
+def test_what_goes_beside_an_image_goes_with_it_and_is_not_moved():
+    units, numbers = toy_units(4), torch.arange(8.0)[:, None]
+    units.table["image"] = [5, 6, 5, 3, 0, 1, 2, 4]
+    pairs = ImagePairs(units, toy_features(4), RECIPES["clip"], beside=(numbers, numbers > 4))
+    for rng in (None, generator()):
+        images, first, second = pairs.batch(np.array([1, 0, 3]), rng).images
+        assert first.flatten().tolist() == [6, 5, 3]
+        assert second.flatten().tolist() == [True, True, False]
+        assert len(images) == 3
+
+
 def test_the_training_texts_count_once_each_and_alone():
     units = toy_units(6)
     units.table["text_id"] = [4, 4, 4, 2, 2, 4, 0, 1, 3, 5, 0, 0]
-    assert torch.equal(SlicePairs(units, toy_features(6), RECIPES["clip"]).training_features(), toy_features(6)[[2, 4]])
+    assert torch.equal(ImagePairs(units, toy_features(6), RECIPES["clip"]).training_features(), toy_features(6)[[2, 4]])
 
 
 # what a batch of volumes holds
@@ -197,7 +268,7 @@ def test_a_patient_in_two_splits_is_refused():
     units = toy_units(16)
     units.table.loc[20, "patient_id"] = "train3"
     with pytest.raises(ValueError, match=r"1 patients are in more than one split \(first: train3\); split by patient"):
-        SlicePairs(units, toy_features(16), RECIPES["clip"])
+        ImagePairs(units, toy_features(16), RECIPES["clip"])
     with pytest.raises(ValueError, match="v0"):
         replace(toy_volumes(12), table=toy_volumes(12).table.assign(patient_id="v0"))
 
@@ -205,7 +276,7 @@ def test_a_patient_in_two_splits_is_refused():
 def test_a_reason_in_words_lets_patients_overlap():
     units = toy_units(16)
     units.table.loc[20, "patient_id"] = "train3"
-    pairs = SlicePairs(units, toy_features(16), RECIPES["clip"], "to show what leakage does")
+    pairs = ImagePairs(units, toy_features(16), RECIPES["clip"], "to show what leakage does")
     assert pairs.overlap_because == "to show what leakage does"
     with pytest.raises(ValueError, match="in at least 3 words"):
         replace(pairs, overlap_because="just because")

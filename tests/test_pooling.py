@@ -11,6 +11,8 @@ from medclip_nb.config import POSITION_MM
 from medclip_nb.model.pooling import (
     POOLINGS,
     Attention,
+    Grid,
+    MeanMax,
     SelfAttention,
     encode_positions,
     masked_softmax,
@@ -256,3 +258,60 @@ def test_two_opposite_slices_have_a_finite_similarity_and_gradient():
     found.sum().backward()
     assert torch.isfinite(found).all()
     assert torch.isfinite(slices.grad).all()
+
+
+# cells of a map to one vector
+
+
+def feature_map(*cells: int, dim: int = 4, seed: int = 0) -> torch.Tensor:
+    return torch.randn(3, dim, *cells, generator=generator(seed))
+
+
+@pytest.mark.parametrize("cells", [(5, 4), (2, 5, 4)])
+def test_mean_and_maximum_of_a_map_agree_with_a_loop_and_are_normalised_over_the_batch(cells):
+    pool, features = MeanMax(4).train(), feature_map(*cells)
+    found = pool(features)
+    plain = torch.stack([torch.stack([f(c.flatten()) for f in (torch.mean, torch.max) for c in one]) for one in features])
+    wanted = (plain - plain.mean(0)) / (plain.var(0, unbiased=False) + pool.eps).sqrt()
+    assert found.shape == (3, pool.dim)
+    assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_mean_and_maximum_forget_what_is_where_and_a_grid_does_not():
+    features = feature_map(16, 16)
+    turned = features.flip(2)
+    torch.manual_seed(0)
+    for pool, forgets in ((MeanMax(4).eval(), True), (Grid(4, (4, 4)).eval(), False)):
+        assert torch.allclose(pool(features), pool(turned), atol=1e-5) == forgets
+
+
+@pytest.mark.parametrize(("cells", "n_cells"), [((12, 8), (4, 4)), ((6, 12, 8), (3, 4, 4))])
+def test_the_cells_of_a_grid_are_means_by_a_loop(cells, n_cells):
+    torch.manual_seed(0)
+    pool, features = Grid(4, n_cells, width=2, hidden=5).eval(), feature_map(*cells)
+    narrow = torch.einsum("wd,bd...->bw...", pool.narrow.weight.flatten(1), features)
+    narrow += pool.narrow.bias.view(-1, *[1] * len(cells))
+    step = [a // b for a, b in zip(cells, n_cells, strict=True)]
+    found = pool.cells(pool.narrow(features))
+    for cell in np.ndindex(*n_cells):
+        part = tuple(slice(i * s, (i + 1) * s) for i, s in zip(cell, step, strict=True))
+        assert torch.allclose(found[(..., *cell)], narrow[(..., *part)].flatten(2).mean(-1), atol=1e-5)
+    assert torch.allclose(pool(features), pool.mix(found), atol=1e-6)
+
+
+@pytest.mark.parametrize("cells", [(3, 3), (8, 8), (20, 17)])
+def test_a_grid_takes_maps_of_any_size_smaller_ones_too(cells):
+    pool = Grid(4, (8, 8))
+    assert pool(feature_map(*cells)).shape == (3, pool.dim)
+
+
+def test_a_grid_does_not_depend_on_the_rest_of_the_batch():
+    pool, features = Grid(4, (4, 4)).eval(), feature_map(8, 8)
+    assert torch.allclose(pool(features)[:1], pool(features[:1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("pool", [MeanMax(4), Grid(4, (4, 4))])
+def test_the_pooling_of_a_map_can_be_learnt(pool):
+    found = pool.train()(feature_map(8, 8))
+    (found * torch.randn(found.shape, generator=generator(1))).sum().backward()
+    assert [name for name, p in pool.named_parameters() if not torch.isfinite(p.grad).all() or not p.grad.any()] == []

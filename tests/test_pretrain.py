@@ -15,7 +15,7 @@ from medclip_nb.config import PRESETS, RECIPES
 from medclip_nb.data.catalog import load
 from medclip_nb.data.studies import load_units
 from medclip_nb.learn.losses import floor_level, recipe_loss
-from medclip_nb.learn.pairs import SlicePairs
+from medclip_nb.learn.pairs import ImagePairs
 from medclip_nb.learn.plan import Plan
 from medclip_nb.learn.pretrain import advice, pretrain
 from medclip_nb.learn.resume import STATE
@@ -73,7 +73,7 @@ def validation_loss(model, pairs, rows) -> float:
         return recipe_loss(pairs.recipe, model(batch.images, batch.features), batch.targets, batch.targets_t).item()
 
 
-class Watched(SlicePairs):
+class Watched(ImagePairs):
     """Pairs that count epochs and training batches, and call `on_batch` before each batch is given."""
 
     begun, n_batches, validated = 0, 0, ()
@@ -215,7 +215,7 @@ def test_the_history_has_a_row_per_epoch_and_its_levels():
 def test_the_floor_of_the_history_is_that_of_the_validation_batches():
     pairs = toy_pairs()
     pairs.units.table["text_id"] = np.arange(32) % 4
-    pairs = SlicePairs(pairs.units, pairs.features, pairs.recipe)
+    pairs = ImagePairs(pairs.units, pairs.features, pairs.recipe)
     _, history = run(replace(PLAN, batch_size=16), pairs=pairs)
     batch = pairs.batch(pairs.val)
     assert history["floor"].tolist() == pytest.approx([math.log(4)] * 2)
@@ -245,7 +245,7 @@ def test_validation_batches_do_not_follow_the_table_and_are_the_same_in_each_epo
 def test_the_mean_text_is_that_of_the_training_texts_only():
     pairs = toy_pairs()
     pairs.units.table.loc[pairs.train, "text_id"] = np.arange(16) % 4
-    pairs = SlicePairs(pairs.units, pairs.features, pairs.recipe)
+    pairs = ImagePairs(pairs.units, pairs.features, pairs.recipe)
     assert torch.allclose(run(pairs=pairs)[0].text_mean, toy_features(16)[:4].mean(0))
 
 
@@ -393,11 +393,11 @@ def test_the_average_follows_its_recursion_and_is_what_is_kept_and_validated():
     assert history["val_loss"].iloc[-1] == pytest.approx(validation_loss(model, toy_pairs(), pairs.val), rel=1e-5)
 
 
-def misled() -> SlicePairs:
+def misled() -> ImagePairs:
     """Validation texts belong to other images than those of training: the better it is learnt, the worse it gets."""
     pairs = toy_pairs()
     pairs.units.table.loc[pairs.val, "text_id"] = np.roll(np.arange(16), 3)
-    return SlicePairs(pairs.units, pairs.features, pairs.recipe)
+    return ImagePairs(pairs.units, pairs.features, pairs.recipe)
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.6])
@@ -475,7 +475,7 @@ def test_a_batch_larger_than_the_data_still_trains():
 
 @pytest.mark.parametrize("recipe", ["radclip_true", "radclip_distinct"])
 def test_slices_of_the_torso_cohort_can_be_trained_on(torso_units, recipe):
-    pairs = SlicePairs(torso_units, toy_features(len(torso_units.texts)), RECIPES[recipe])
+    pairs = ImagePairs(torso_units, toy_features(len(torso_units.texts)), RECIPES[recipe])
     model = build_model(RECIPES[recipe], image_tower="slice_cnn", channels=3, seed=0)
     history = pretrain(model, pairs, recipe=RECIPES[recipe], plan=Plan(1, 32, 4e-3, "no", 0))
     assert np.isfinite(history).all(axis=None)
@@ -484,5 +484,5 @@ def test_slices_of_the_torso_cohort_can_be_trained_on(torso_units, recipe):
 
 def test_a_folder_of_pictures_can_be_trained_on(picture_folder):
     units = load_units(load(picture_folder, PRESETS["smoke"]))
-    pairs = SlicePairs(units, toy_features(len(units.texts)), RECIPES["clip"])
+    pairs = ImagePairs(units, toy_features(len(units.texts)), RECIPES["clip"])
     assert np.isfinite(run(replace(PLAN, epochs=1, batch_size=4), pairs=pairs)[1][["train_loss", "val_loss"]]).all(axis=None)

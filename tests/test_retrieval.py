@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score
 
-from medclip_nb.measure.retrieval import chance_recall_at, first_ranks, recall_at, same
+from medclip_nb.measure.retrieval import chance_ndcg_at, chance_recall_at, first_ranks, ndcg_at, recall_at, same
 
 SIM = np.array([[0.9, 0.8, 0.1, 0.0], [0.5, 0.5, 0.4, 0.1]])
 RELEVANT = np.array([[0, 1, 0, 0], [1, 1, 0, 0]], bool)
@@ -106,3 +107,80 @@ def test_recall_never_falls_with_k():
 
 def test_relevance_by_equality_compares_each_with_each():
     assert same(np.array(["a", "b"]), np.array(["b", "b", "a"])).tolist() == [[False, False, True], [True, True, False]]
+
+
+# graded relevance
+
+
+GAIN = np.array([[0.5, 1, 0, 0], [0, 0.25, 0, 1]])
+
+
+@st.composite
+def graded(draw):
+    """Similarities of few values, so that many are tied, or of many; each query has an item with a gain."""
+    n, m = draw(st.integers(1, 5)), draw(st.integers(2, 8))
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    gain = rng.integers(0, 4, (n, m)) / 3
+    gain[np.arange(n), rng.integers(0, m, n)] = 1
+    return (rng.integers(-2, 3, (n, m)) / 2 if draw(st.booleans()) else rng.normal(size=(n, m))), gain
+
+
+@settings(max_examples=100, deadline=None)
+@given(graded(), st.integers(1, 12))
+def test_ndcg_agrees_with_scikit_learn_row_by_row_where_items_are_tied_too(case, k):
+    sim, gain = case
+    wanted = [ndcg_score(g[None], s[None], k=k) for s, g in zip(sim, gain, strict=True)]
+    assert np.allclose(ndcg_at(sim, gain, k), wanted)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 9])
+def test_chance_of_ndcg_agrees_with_trying_every_order(k):
+    orders = [ndcg_at(-np.array([order] * 2, float), GAIN, k).mean() for order in permutations(range(4))]
+    assert chance_ndcg_at(GAIN, k) == pytest.approx(np.mean(orders))
+
+
+@settings(max_examples=50, deadline=None)
+@given(graded(), st.integers(1, 12), st.sampled_from([0.0, -0.3, 1.0]))
+def test_collapsed_embeddings_have_the_ndcg_of_chance(case, k, value):
+    sim, gain = case
+    assert ndcg_at(np.full(sim.shape, value), gain, k).mean() == pytest.approx(chance_ndcg_at(gain, k))
+
+
+@settings(max_examples=50, deadline=None)
+@given(graded(), st.integers(1, 12), st.integers(0, 10_000))
+def test_ndcg_is_a_share_blind_to_the_order_of_items_and_1_where_they_are_sorted_by_gain(case, k, seed):
+    (sim, gain), order = case, np.random.default_rng(seed).permutation(case[0].shape[1])
+    found = ndcg_at(sim, gain, k)
+    assert ((found >= 0) & (found <= 1 + 1e-9)).all()
+    assert np.allclose(ndcg_at(sim[:, order], gain[:, order], k), found)
+    assert np.allclose(ndcg_at(gain, gain, k), 1)
+    assert np.allclose(ndcg_at(sim, 7 * gain, k), found)
+
+
+def test_a_k_beyond_the_items_asks_for_all_of_them():
+    assert np.array_equal(ndcg_at(SIM, GAIN, 4), ndcg_at(SIM, GAIN, 99))
+    assert chance_ndcg_at(GAIN, 4) == chance_ndcg_at(GAIN, 99)
+    assert ndcg_at(np.ones((1, 1)), np.ones((1, 1)), 5).tolist() == [1]
+
+
+def test_ndcg_of_two_items_is_read_by_eye():
+    assert ndcg_at(np.array([[0.1, 0.9], [0.9, 0.1]]), np.array([[1.0, 0], [1, 0]]), 2) == pytest.approx([1 / np.log2(3), 1])
+    assert ndcg_at(np.array([[0.1, 0.9]]), np.array([[1.0, 0]]), 1).tolist() == [0]
+
+
+def test_a_query_without_any_gain_is_named():
+    with pytest.raises(ValueError, match="no item has a gain for query 1; leave such queries out"):
+        ndcg_at(SIM, GAIN * [[1], [0]], 2)
+
+
+@pytest.mark.parametrize(("sim", "gain", "k", "said"), [
+    (np.nan, 1.0, 2, "1 queries have a similarity that is NaN"), (0.0, -1.0, 2, "k is 2 and 4 gains are below 0 or NaN"),
+    (0.0, np.nan, 2, "4 gains are below 0 or NaN"), (0.0, 1.0, 0, "k is 0"), (0.0, 0.0, 1, "no item has a gain for query 0"),
+])  # fmt: skip
+def test_a_similarity_that_is_nan_and_a_gain_or_k_that_makes_no_sense_are_refused(sim, gain, k, said):
+    with pytest.raises(ValueError, match=said):
+        ndcg_at(np.full((1, 4), sim), np.full((1, 4), gain), k)
+
+
+def test_infinite_similarities_tie_like_all_others():
+    assert ndcg_at(np.array([[-np.inf, -np.inf]]), np.array([[1.0, 0]]), 2) == pytest.approx([(1 + 1 / np.log2(3)) / 2])

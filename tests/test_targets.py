@@ -7,6 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medclip_nb.config import RECIPES
+from medclip_nb.learn.losses import recipe_loss
 from medclip_nb.learn.targets import (
     TARGETS,
     both_normal,
@@ -16,6 +18,7 @@ from medclip_nb.learn.targets import (
     label_agreement,
     same_text,
     shares,
+    sharpened,
     similarity_mixed,
 )
 
@@ -198,3 +201,46 @@ def test_a_text_that_is_similar_to_nothing_is_refused(hostile):
 def test_a_negative_similarity_is_refused():
     with pytest.raises(ValueError, match="a similarity is -0.25; .*clamp it at 0"):
         similarity_mixed(torch.tensor([[1.0, -0.25], [0, 1]]), 0.5)
+
+
+# a sharper similarity
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(1, 8), seed=SEEDS, power=st.floats(0.5, 4), keep=st.integers(0, 10))
+def test_a_sharpened_similarity_agrees_with_a_loop(n, seed, power, keep):
+    similarity = random(n, n, seed=seed)
+    for row, found in zip(similarity.tolist(), sharpened(similarity, power=power, keep=keep).tolist(), strict=True):
+        kept = sorted(range(n), key=lambda j: -row[j])[: keep or n]  # noqa: B023
+        assert found == pytest.approx([row[j] ** power if j in kept else 0 for j in range(n)])
+
+
+def test_by_default_a_similarity_is_not_sharpened_and_never_changed_itself():
+    before = S.clone()
+    assert torch.equal(sharpened(S), S)
+    assert not torch.equal(sharpened(S, power=2.0, keep=1), S)
+    assert torch.equal(S, before)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, power=st.floats(1, 6), keep=st.integers(1, 6))
+def test_a_unit_always_keeps_itself_so_that_sharpened_targets_are_shares(seed, power, keep):
+    similarity = random(6, 6, seed=seed).fill_diagonal_(1)
+    sharp = sharpened(similarity, power=power, keep=keep)
+    assert (sharp.diagonal() == 1).all()
+    assert (sharp <= similarity + 1e-12).all()
+    assert_rows_sum_to_1(similarity_mixed(sharp, 0.5))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25, 0.5, 1.0])
+def test_the_loss_of_mixed_targets_is_clips_plus_the_divergence_from_the_similarity_but_for_a_constant(weight):
+    clip, constants = RECIPES["clip"], []
+    mixed, alike = similarity_mixed(S, weight), similarity_mixed(S, 1.0)
+    for seed in range(3):
+        logits = 5 * random(3, 3, seed=seed)
+        sides = zip((logits, logits.T), alike, strict=True)
+        divergence = sum(torch.nn.functional.kl_div(x.log_softmax(1), q, reduction="batchmean") for x, q in sides) / 2
+        plain = recipe_loss(clip, logits, *identity(torch.arange(3)))
+        constants.append((recipe_loss(clip, logits, *mixed) - (1 - weight) * plain - weight * divergence).item())
+    entropy = -sum((q * q.clamp(min=1e-300).log()).sum(1).mean() for q in alike) / 2
+    assert constants == pytest.approx([weight * entropy.item()] * 3, abs=1e-5)

@@ -15,7 +15,7 @@ from medclip_nb.model.checkpoints import load_part
 from medclip_nb.model.encoders import TOWERS, VOLUME_TOWERS, image_tower
 from medclip_nb.model.monai_towers import VIT_GRID, VIT_PATCH
 
-MONAI = tuple(name for name in VOLUME_TOWERS if name != "volume_cnn")
+MONAI = tuple(name for name in VOLUME_TOWERS if not name.endswith("_cnn"))
 
 PREFIX = {"ViT": 1, "CLIP": 1, "Siglip": 0, "Dinov2WithRegisters": 5}  # tokens that belong to no patch
 

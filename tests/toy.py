@@ -10,7 +10,7 @@ from PIL import Image as Picture
 
 from medclip_nb.config import RECIPES
 from medclip_nb.data.studies import Units
-from medclip_nb.learn.pairs import SlicePairs, VolumePairs
+from medclip_nb.learn.pairs import ImagePairs, VolumePairs
 from medclip_nb.model.text_tower import TEXT_DIM
 
 SPACING_MM = (5.0, 2.0, 1.0)  # slice, row, column
@@ -65,9 +65,9 @@ def toy_features(n: int = 16) -> torch.Tensor:
     return torch.from_numpy(unit_vectors(n, TEXT_DIM))
 
 
-def toy_pairs(n: int = 16, *, recipe: str = "clip", splits: tuple[str, ...] = ("train", "val")) -> SlicePairs:
+def toy_pairs(n: int = 16, *, recipe: str = "clip", splits: tuple[str, ...] = ("train", "val")) -> ImagePairs:
     """`toy_units` with their features, ready to be trained on."""
-    return SlicePairs(toy_units(n, splits=splits), toy_features(n), RECIPES[recipe])
+    return ImagePairs(toy_units(n, splits=splits), toy_features(n), RECIPES[recipe])
 
 
 def toy_volumes(n: int = 96, *, kinds: int = 4, n_slices: int = 6, dim: int = 128) -> VolumePairs:

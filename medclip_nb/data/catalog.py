@@ -12,7 +12,7 @@ from .manifest import ManifestError, all_columns, check, read_manifest, split_by
 from .preprocessing import Preprocessing, ct_contract, mr_contract, picture_contract
 from .readers import PICTURES
 
-EMBEDDED = ("torso", "radiographs")
+EMBEDDED = ("torso", "radiographs", "head")
 PROJECTIONS = ("CR", "DX")  # modalities of one picture, also where it comes as a DICOM file
 VOLUME_CONTRACTS = {"CT": ct_contract, "MR": mr_contract}
 
@@ -174,7 +174,11 @@ def _worth_telling(notes: list[str]) -> list[str]:
 
 def _embedded(name: str, preset: Preset) -> Dataset:
     from . import phantoms
+    from .phantoms import head
 
+    if name == "head":
+        contract = mr_contract(head.SIZES[preset.name], field_mm=head.FIELD_MM)
+        return Dataset(name, read_manifest(head.head_cohort(preset)), contract, synthetic=True, mask_classes=head.REGIONS)
     if name == "radiographs":
         table, contract = read_manifest(phantoms.radiograph_cohort(preset)), picture_contract(preset.picture_px)
     else:

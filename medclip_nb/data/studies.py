@@ -60,10 +60,10 @@ def load_units(dataset: Dataset) -> Units:
         row = dataset.manifest.index[volumes.argmax()] + 2
         where = f"{dataset.manifest.attrs['name']}: row {row}, column 'image'"
         raise ManifestError(f"{where}: volumes of your own are not trained on yet; give PNG or JPEG slices with a text each")
-    return picture_units(dataset)
+    return row_units(dataset)
 
 
-def picture_units(dataset: Dataset) -> Units:
+def row_units(dataset: Dataset) -> Units:
     """One unit per row: a 2D image and its report."""
     pictures = read_images(dataset)
     table = dataset.manifest.assign(image=np.arange(len(pictures)), text=dataset.manifest["report"], finding="")

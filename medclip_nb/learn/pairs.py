@@ -1,5 +1,6 @@
 """What a model is trained on: which units an epoch draws, and the batch that some of them make."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -9,12 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..config import SHIFT_PX, Recipe
+from ..config import Recipe, choose
 from ..data.manifest import patients_across_splits
 from ..data.studies import Units, draw_epoch
 from ..data.volumes import Pixels
 from ..model.dual_encoder import Texts
-from .targets import TARGETS, Targets, from_relation
+from .augment import moved_together
+from .targets import TARGETS, Targets, from_relation, sharpened, similarity_mixed
 
 FEWEST_WORDS = 3  # of a reason to train although patients cross splits
 Rows = Int[np.ndarray, " _"]
@@ -67,20 +69,25 @@ class Pairs(Protocol):
 
 
 @dataclass
-class SlicePairs:
-    """Slices or pictures with one text each.
+class ImagePairs:
+    """Slices, pictures or volumes with one text each.
 
-    `features` are those of `units.texts`. `distinct` batches hold no text twice; what is left of an epoch without one is drawn
-    again in the next. Raises ValueError if a split is empty, or if a patient is in two splits and `overlap_because` does not say
-    in words why that is wanted.
+    `features` are those of `units.texts`, `similarity` is how alike these are (for targets "similar"). Raises ValueError if a
+    split is empty, if that similarity is needed and not given, or if a patient is in two splits and `overlap_because` does not
+    say in words why that is wanted.
     """
 
     units: Units
     features: Texts
     recipe: Recipe
     overlap_because: str = ""
+    similarity: Float[Tensor, "text text"] | None = None
+    augment: Callable[[Tensor, np.random.Generator], Tensor] = moved_together  # of training images
+    beside: tuple[Tensor, ...] = ()  # what `encode_images` takes besides images, a row for each of them
 
     def __post_init__(self):
+        if self.recipe.targets == "similar" and self.similarity is None:
+            raise ValueError(f"recipe {self.recipe.name} needs the texts' similarity; text.alike.text_similarity makes it")
         self.train, self.val = checked_splits(self.units.table, self.overlap_because)
         self._image, self._text = (self.units.table[c].to_numpy(np.int64) for c in ("image", "text_id"))
         self._true = np.unique(self._image * len(self.units.texts) + self._text)
@@ -88,18 +95,22 @@ class SlicePairs:
     def epoch(self, rng: np.random.Generator, size: int) -> list[Rows]:
         """Every unit with a finding and some without, in full batches."""
         drawn = draw_epoch(self.units, self.train, rng, normals=self.recipe.normals)
-        if self.recipe.distinct_texts:
-            return distinct_batches(drawn, self._text[drawn], size)
-        return full_batches(drawn, size)
+        return choose(BATCHES, "batches", self.recipe.batches)(drawn, self._text[drawn], size, rng)
 
     def batch(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:
-        """Images, moved by a few pixels if there is a generator, and one column for the text of each."""
-        images, text_ids = torch.from_numpy(self.units.images[self._image[rows]]), torch.from_numpy(self._text[rows])
+        """Images, augmented if there is a generator, and one column for the text of each."""
+        which, text_ids = self._image[rows], torch.from_numpy(self._text[rows])
+        images, beside = torch.from_numpy(self.units.images[which]), tuple(one[which] for one in self.beside)
         if rng is not None:
-            images = torch.roll(images, tuple(rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2).tolist()), dims=(-2, -1))
-        return Batch((images,), self.features[text_ids], text_ids, *self._targets(rows, text_ids))
+            images = self.augment(images, rng)
+        return Batch((images, *beside), self.features[text_ids], text_ids, *self._targets(rows, text_ids))
 
     def _targets(self, rows: Rows, text_ids: Int[Tensor, " text"]) -> Targets:
+        if self.recipe.targets == "similar":
+            alike = self.similarity[text_ids[:, None], text_ids].fill_diagonal_(1)  # a unit is like itself: SeLIP's S_ii
+            return similarity_mixed(
+                sharpened(alike, power=self.recipe.power, keep=self.recipe.keep), self.recipe.similarity_weight
+            )
         if self.recipe.targets != "true_text":
             return TARGETS[self.recipe.targets](text_ids)
         pairs = self._image[rows][:, None] * len(self.units.texts) + self._text[rows]
@@ -155,21 +166,36 @@ def full_batches(rows: Rows, size: int) -> list[Rows]:
     return [rows[i : i + size] for i in range(0, len(rows) - size + 1, size)]
 
 
-def distinct_batches(rows: Rows, text_ids: Rows, size: int) -> list[Rows]:
-    """Batches in which no text occurs twice, of `size` or as many as there are texts; frequent texts are in more of them.
+def distinct_batches(rows: Rows, text_ids: Rows, size: int, rng: np.random.Generator) -> list[Rows]:
+    """As many batches as `full_batches` gives, of `size` units (or as many as there are texts) with no text twice.
 
-    The k-th unit of each text goes to pile k, so pile 0 has all texts and later ones only the frequent. A unit that would be
-    alone in its batch is left out: this changes the data, too, not only the false negatives. Raises ValueError if all would be.
+    Texts are gone through in a random order, then in another; each is there with any of its units. So a frequent text counts as
+    much as a rare one: this changes the data, too, not only the false negatives. Raises ValueError for a single text.
     """
-    order = np.argsort(text_ids, kind="stable")
-    starts = np.flatnonzero(np.diff(text_ids[order], prepend=-1))
-    pile = np.empty(len(rows), np.int64)
-    pile[order] = np.arange(len(rows)) - np.repeat(starts, np.diff([*starts, len(rows)]))
-    piles = [rows[pile == k] for k in range(pile.max() + 1)]
-    batches = [p[i : i + size] for p in piles for i in range(0, len(p), size) if len(p[i : i + size]) > 1]
-    if not batches:
-        raise ValueError(f"no batch of {size} distinct texts: the {len(rows)} units have {len(starts)}; allow identical texts")
+    own = _by_text(rows, text_ids)
+    if len(own) < 2:
+        raise ValueError(f"no batch of {size} distinct texts: the {len(rows)} units have {len(own)}; allow identical texts")
+    width, batches, texts = min(size, len(own)), [], rng.permutation(len(own))
+    for _ in full_batches(rows, size):
+        if len(texts) < width:
+            again = rng.permutation(len(own))
+            texts = np.concatenate([texts, again[~np.isin(again, texts)], again[np.isin(again, texts)]])
+        batches.append(np.array([rng.choice(own[t]) for t in texts[:width]]))
+        texts = texts[width:]
     return batches
+
+
+def balanced_batches(rows: Rows, text_ids: Rows, size: int, rng: np.random.Generator) -> list[Rows]:
+    """As many batches as `full_batches` gives; each unit is any one of a text drawn freely, so that a batch may hold it twice."""
+    own = _by_text(rows, text_ids)
+    drawn = [rng.choice(own[t]) for t in rng.integers(len(own), size=len(rows))]
+    return full_batches(np.array(drawn), size)
+
+
+def _by_text(rows: Rows, text_ids: Rows) -> list[Rows]:
+    """The units of each text."""
+    order = np.argsort(text_ids, kind="stable")
+    return np.split(rows[order], np.flatnonzero(np.diff(text_ids[order])) + 1)
 
 
 def checked_splits(table: pd.DataFrame, overlap_because: str = "") -> tuple[Rows, Rows]:
@@ -184,3 +210,10 @@ def checked_splits(table: pd.DataFrame, overlap_because: str = "") -> tuple[Rows
     if min(map(len, rows)) < 2:
         raise ValueError(f"train has {len(rows[0])} and val {len(rows[1])} units; each needs at least 2")
     return rows
+
+
+BATCHES = {
+    "shuffled": lambda rows, text_ids, size, rng: full_batches(rows, size),
+    "distinct": distinct_batches,
+    "balanced": balanced_batches,
+}

@@ -63,6 +63,18 @@ def similarity_mixed(similarity: Float[Tensor, "unit unit"], weight: float) -> T
     return (1 - weight) * eye + weight * shares(similarity), (1 - weight) * eye + weight * shares(similarity.T)
 
 
+def sharpened(similarity: Float[Tensor, "unit unit"], *, power: float = 1.0, keep: int = 0) -> Float[Tensor, "unit unit"]:
+    """The similarity to a power, and of each row only the `keep` largest and their equals (0: all); ours.
+
+    A batch holds one twin and dozens of texts that share a word: without this most of a row's share goes to the dozens.
+    """
+    raised = similarity**power
+    if not 0 < keep < raised.shape[1]:
+        return raised
+    least = raised.topk(keep, dim=1).values[:, -1:]
+    return torch.where(raised >= least, raised, 0)
+
+
 def class_level(unit_class: Int[Tensor, " unit"], text_class: Int[Tensor, " text"]) -> Targets:
     """One text per class, the organs' names for example; the classes that no unit has stand last (CT-GLIP's organ-text term)."""
     return from_relation(unit_class[:, None] == text_class)

@@ -264,4 +264,69 @@ EXERCISES = {
             (lambda c, o, s: float(s * (c - o.mean())), "log-sum-exp, not the mean: a state that is near counts most"),
         ),
     ),
+    "finding_score": Exercise(
+        solutions.finding_score,
+        (
+            (("pons", "low"), ("pons", "high")),
+            (("left thalamus", "high"), ("right thalamus", "high")),
+            (("pons", "low"), ("left thalamus", "high")),
+        ),
+        (
+            (lambda a, b: 0.5 * (a[0] == b[0]), "the class of signal counts too"),
+            (lambda a, b: float(a[0] == b[0] and a[1] == b[1]), "each half counts on its own: add them"),
+            (lambda a, b: float(a[0] == b[0]) + float(a[1] == b[1]), "each is worth a half, so that the same finding gets 1"),
+        ),
+    ),
+    "mixed_target": Exercise(
+        solutions.mixed_target,
+        ((np.ones((2, 2)), 0.5), (np.array([[1, 0.5, 0], [0.5, 1, 0], [0, 0, 1]]), 0.25)),
+        (
+            (lambda s, w: (1 - w) * np.eye(len(s)) + w * s, "divide each row of the similarity by its sum first"),
+            (lambda s, w: s / s.sum(1, keepdims=True), "that is the similarity alone: the text's own share is missing"),
+            (
+                lambda s, w: w * np.eye(len(s)) + (1 - w) * s / s.sum(1, keepdims=True),
+                "the weight is that of the similarity, not of the identity",
+            ),
+            (
+                lambda s, w: ((1 - w) * np.eye(len(s)) + w * s) / ((1 - w) + w * s.sum(1, keepdims=True)),
+                "normalise, then mix: normalising the mixture is another target",
+            ),
+        ),
+    ),
+    "ndcg": Exercise(
+        solutions.ndcg,
+        ((np.array([0.0, 1, 0]), 3), (np.array([0.5, 0, 1, 1]), 2), (np.array([1.0, 0.2]), 10)),
+        (
+            (
+                lambda g, k: float(g[:k] @ (1 / np.log2(np.arange(2, k + 2)))[: len(g)]),
+                "that is the DCG: divide it by the DCG of the best order",
+            ),
+            (lambda g, k: float(g[:k].sum() / np.sort(g)[::-1][:k].sum()), "answers further down count less: discount by rank"),
+            (
+                lambda g, k: float(
+                    g[:k]
+                    @ (1 / np.log2(np.arange(2, k + 2)))[: len(g)]
+                    / (np.sort(g[:k])[::-1] @ (1 / np.log2(np.arange(2, k + 2)))[: len(g)])
+                ),
+                "the best order is one of all gains, not of those that happened to be found",
+            ),
+        ),
+    ),
+    "dice": Exercise(
+        solutions.dice,
+        (
+            (np.array([1, 1, 0, 0, 0], bool), np.array([0, 1, 0, 0, 0], bool)),
+            (np.array([[1, 1], [1, 1]], bool), np.array([[1, 0], [0, 0]], bool)),
+            (np.zeros(3, bool), np.zeros(3, bool)),
+        ),
+        (
+            (
+                lambda a, b: 2 * (a & b).sum() / (a.sum() + b.sum()) if a.any() or b.any() else 0.0,
+                "two empty masks agree: there is nothing, and nothing is marked",
+            ),
+            (lambda a, b: (a & b).sum() / max(1, (a | b).sum()), "that is the Jaccard index: what they share over their union"),
+            (lambda a, b: (a & b).sum() / (a.sum() + b.sum()) if a.any() or b.any() else 1.0, "twice what they share"),
+            (lambda a, b: float((a == b).mean()), "that is accuracy: background counts for nothing in a Dice"),
+        ),
+    ),
 }

@@ -12,11 +12,12 @@ from ..config import PRETRAINED_TOWER, RECIPES, Recipe, choose
 from ..data.catalog import Dataset, is_volume
 from ..data.manifest import SPLITS
 from ..data.organs import label_maps
-from ..data.studies import Units, load_units, read_images
+from ..data.studies import Units, load_units, read_images, row_units
 from ..files import whole
+from ..learn.augment import moved_and_dimmed, moved_together
 from ..learn.organ_pairs import OrganPairs
 from ..learn.organ_units import OrganUnits, organ_units
-from ..learn.pairs import SlicePairs, checked_splits
+from ..learn.pairs import ImagePairs, checked_splits
 from ..learn.plan import Plan, plan
 from ..learn.pretrain import pretrain
 from ..measure.statistics import MIN_PATIENTS
@@ -25,7 +26,7 @@ from ..model.organ_encoder import build_organ_encoder
 from ..model.text_tower import embed_texts
 from ..show.organs import overlay
 from ..show.pictures import contact_sheet
-from . import ct_glip, grounding, steps
+from . import ct_glip, grounding, selip, steps
 from .experiment_scores import Result, score_images, score_organs
 from .notebook import Lesson
 
@@ -41,7 +42,10 @@ SAYS = {
     "own_sentences": "A unit is one organ of one scan. Right is what its report finds in the organ, else a sentence that calls "
     "it normal. Wrong are other texts about the same organ, phrases of the abnormality dictionary among them.",
     "same_organ": "Slices without a finding are drawn where the organ of a drawn finding is seen.",
-    True: "No batch holds a text twice.",
+    "similar": "Right is a unit's own text for one part, and for the other every text of the batch by how alike the two are. "
+    "Findings are read from the texts by rules; a text that yields none is compared by its sentence embedding.",
+    "distinct": "No batch holds a text twice.",
+    "balanced": "Every text is drawn as often as any other.",
 }
 
 
@@ -51,7 +55,7 @@ class Made:
 
     recipe: Recipe
     units: Units | OrganUnits
-    pairs: SlicePairs | OrganPairs
+    pairs: ImagePairs | OrganPairs
     model: TextSide
     plan: Plan
 
@@ -68,23 +72,31 @@ def of_organs(recipe: Recipe) -> bool:
 
 def describe(recipe: Recipe) -> str:
     """What a recipe does, in words."""
-    keys = (recipe.loss, recipe.targets, recipe.normals, recipe.distinct_texts)
+    keys = (recipe.loss, recipe.targets, recipe.normals, recipe.batches)
     more = [f"A second term, of weight {recipe.names_weight:g}, matches organs with their names."] * bool(recipe.names_weight)
     return " ".join([*(SAYS[key] for key in keys if key in SAYS), *more])
+
+
+def units_of(data: Dataset) -> Units:
+    """Slices of the embedded CT with captions, else one unit per row: a picture or a volume, and its text."""
+    return row_units(data) if is_volume(data.manifest).all() and not of_slices(data) else load_units(data)
+
+
+def of_slices(data: Dataset) -> bool:
+    """Whether the volumes are those of the embedded CT, whose slices have captions."""
+    return data.synthetic and bool(data.contract.windows_hu)
 
 
 def missing(data: Dataset, recipe: Recipe) -> str:
     """What the data lacks for a recipe and what to do about it; empty if it lacks nothing."""
     volumes, organs = is_volume(data.manifest), of_organs(recipe)
-    slices = data.synthetic and volumes.all()
+    slices = of_slices(data) and volumes.all()
     reasons = {
         "it learns from organs in volumes, and these are pictures; choose clip or siglip": organs and not volumes.all(),
         "it needs organ masks, and column 'mask' is empty in every row; run TotalSegmentator on the images and name what it "
         "wrote (a file, or a folder of files) in that column": organs and not (data.manifest["mask"] != "").any(),
-        "it learns from pictures with a text each, and these are volumes; choose ct_glip, which needs organ masks, or give "
-        "PNG or JPEG slices": not organs and volumes.any() and not slices,
-        "it draws normal slices at the organ of a finding, and pictures do not say which organs they show; choose clip_same_text "
-        "or siglip": recipe.normals == "same_organ" and not slices,
+        "it draws normal slices at the organ of a finding, and rows with one text do not say which organs they show; choose "
+        "clip_same_text or siglip": recipe.normals == "same_organ" and not slices,
     }
     return next((reason for reason, applies in reasons.items() if applies), "")
 
@@ -102,7 +114,7 @@ def refuse(data: Dataset, recipes: list[Recipe]) -> None:
         if of_organs(recipe):
             ct_glip.states(OrganPairs(organ_units(data), recipe).units)
         else:
-            load_units(data)
+            units_of(data)
 
 
 def prepare(lesson: Lesson, recipe: str) -> Made:
@@ -112,8 +124,13 @@ def prepare(lesson: Lesson, recipe: str) -> Made:
         units = organ_units(lesson.data)
         model = build_organ_encoder(how, units.organs.names, channels=channels, seed=lesson.seed)
         return Made(how, units, OrganPairs(units, how), model, ct_glip.organ_plan(lesson.preset, seed=lesson.seed))
-    units = load_units(lesson.data)
-    pairs, model = SlicePairs(units, embed_texts(units.texts), how), steps.fresh_model(lesson, units, how)
+    units = units_of(lesson.data)
+    features, model = embed_texts(units.texts), steps.fresh_model(lesson, units, how)
+    sim = selip.text_matrix(units, features, how, selip.read_findings(units.texts))
+    mr = model.config.dims == 3 and not lesson.data.contract.windows_hu
+    pairs = ImagePairs(units, features, how, similarity=sim, augment=moved_and_dimmed if mr else moved_together)
+    if model.config.dims == 3:
+        return Made(how, units, pairs, model, selip.head_plan(lesson.preset, len(pairs.train), seed=lesson.seed))
     pretrained = model.config.image_tower == PRETRAINED_TOWER
     return Made(how, units, pairs, model, plan(lesson.preset, seed=lesson.seed, pretrained_tower=pretrained))
 
@@ -131,13 +148,12 @@ def one_batch(made: Made) -> tuple[Bool[np.ndarray, "unit text"], ...]:
 
 def train(lesson: Lesson, made: Made) -> pd.DataFrame:
     """Trains by the preset's plan; gives the history. The model is saved, ready to be loaded again."""
-    if not of_organs(made.recipe):
-        history = steps.train(lesson, made.model, made.units, made.recipe)
-        steps.hand_over(lesson, lesson.folder, model=made.model, units=made.units, history=history, recipe=made.recipe)
-        return history
     history = pretrain(made.model, made.pairs, recipe=made.recipe, plan=made.plan, folder=lesson.folder / made.recipe.name)
     print(*history.attrs["advice"], sep="\n", end="\n" * bool(history.attrs["advice"]))
-    grounding.hand_over(lesson, made.model, made.units, history)
+    if of_organs(made.recipe):
+        grounding.hand_over(lesson, made.model, made.units, history)
+    else:
+        steps.hand_over(lesson, lesson.folder, model=made.model, units=made.units, history=history, recipe=made.recipe)
     return history
 
 
@@ -175,7 +191,7 @@ def look(lesson: Lesson, units: Units | OrganUnits) -> Figure:
         return _organs_of(units, steps.sample_rows(usable, SHOWN["scans"], seed=lesson.seed), channel)
     found = rows[units.table["finding"].to_numpy()[rows] != ""]
     some = units.table.iloc[steps.sample_rows(found if len(found) else rows, SHOWN["images"], seed=lesson.seed)]
-    return contact_sheet(units.images[some["image"], channel, 0], some["text"].tolist())
+    return contact_sheet(units.images[some["image"], channel, units.images.shape[2] // 2], some["text"].tolist())
 
 
 def _organs_of(units: OrganUnits, rows: Int[np.ndarray, " study"], channel: int) -> Figure:

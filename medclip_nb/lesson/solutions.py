@@ -116,3 +116,26 @@ def asked(
 def against_rest(cosine: float, others: Float[np.ndarray, " state"], scale: float) -> float:
     """A state's logit minus the log-sum-exp of the logits of all other states of the organ."""
     return float(scale * cosine - np.logaddexp.reduce(scale * others))
+
+
+def finding_score(a: tuple[str, str], b: tuple[str, str]) -> float:
+    """SeLIP's score of two findings (location, class of signal) without the Dice of their words: half a point for each."""
+    return 0.5 * (a[0] == b[0]) + 0.5 * (a[1] == b[1])
+
+
+def mixed_target(sim: np.ndarray, weight: float) -> np.ndarray:
+    """SeLIP's target of the units: the identity, mixed with the similarity whose rows sum to 1."""
+    return (1 - weight) * np.eye(len(sim)) + weight * sim / sim.sum(1, keepdims=True)
+
+
+def ndcg(gains: np.ndarray, k: int) -> float:
+    """nDCG@k of gains in ranked order."""
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    best = np.sort(gains)[::-1]
+    return float(gains[:k] @ discount[: len(gains)] / (best[:k] @ discount[: len(gains)]))
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Twice what two masks share, over the sum of their sizes; two empty masks agree."""
+    total = np.count_nonzero(a) + np.count_nonzero(b)
+    return 2 * np.count_nonzero(np.logical_and(a, b)) / total if total else 1.0

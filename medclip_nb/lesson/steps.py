@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from ..config import PRETRAINED_TOWER, RECIPES, SLICE_TOWER, Recipe
+from ..config import HEAD_TOWER, PRETRAINED_TOWER, RECIPES, SLICE_TOWER, Recipe
 from ..data.phantoms import caption
 from ..data.selfcheck import check_first_batch, small_map
 from ..data.studies import Units, load_units
 from ..learn.checkpoint import from_pretrained, save_model
-from ..learn.pairs import SlicePairs
+from ..learn.pairs import ImagePairs
 from ..learn.plan import plan
 from ..learn.pretrain import pretrain
 from ..measure.embeddings import EmbeddingTable, embed_text_features
@@ -42,9 +42,12 @@ def recipe_of(lesson: Lesson) -> Recipe:
 
 
 def fresh_model(lesson: Lesson, units: Units, recipe: Recipe) -> DualEncoder:
-    """Pictures get the tower with ImageNet weights, CT slices the small one from scratch."""
+    """Pictures get the tower with ImageNet weights, CT slices and volumes a small one from scratch."""
+    channels, n_slices = units.images.shape[1:3]
+    if n_slices > 1:
+        return build_model(recipe, image_tower=HEAD_TOWER, channels=channels, seed=lesson.seed, dims=3, map_pooling="grid")
     tower = SLICE_TOWER if lesson.data.contract.windows_hu else PRETRAINED_TOWER
-    return build_model(recipe, image_tower=tower, channels=units.images.shape[1], seed=lesson.seed)
+    return build_model(recipe, image_tower=tower, channels=channels, seed=lesson.seed)
 
 
 def train(lesson: Lesson, model: DualEncoder, units: Units, recipe: Recipe) -> pd.DataFrame:
@@ -53,7 +56,7 @@ def train(lesson: Lesson, model: DualEncoder, units: Units, recipe: Recipe) -> p
     Interrupted and called again, it goes on where it was.
     """
     how = plan(lesson.preset, seed=lesson.seed, pretrained_tower=model.config.image_tower == PRETRAINED_TOWER)
-    pairs = SlicePairs(units, embed_texts(units.texts), recipe)
+    pairs = ImagePairs(units, embed_texts(units.texts), recipe)
     history = pretrain(model, pairs, recipe=recipe, plan=how, folder=lesson.folder / recipe.name)
     print(*history.attrs["advice"], sep="\n", end="\n" * bool(history.attrs["advice"]))
     return history

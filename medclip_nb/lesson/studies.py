@@ -11,7 +11,7 @@ from ..data.catalog import Dataset
 from ..data.selfcheck import small_map
 from ..data.studies import Units, load_units
 from ..learn.checkpoint import from_pretrained, save_model
-from ..learn.pairs import SlicePairs
+from ..learn.pairs import ImagePairs
 from ..learn.plan import plan
 from ..learn.pretrain import pretrain
 from ..measure.embeddings import embed_images
@@ -21,7 +21,7 @@ from ..model.adapter import build_adapter
 from ..model.dual_encoder import build_model
 from ..model.pooling import POOLINGS
 from ..model.text_tower import embed_texts
-from . import organ_studies, radclip
+from . import head_studies, organ_studies, radclip, transfer_studies
 from .claims import Cells, Study, auc_rows, cell_folder, score_row
 
 BASE = "radclip_true"  # the recipe whose slice encoders the poolings are compared on
@@ -40,7 +40,7 @@ def slices_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
     data, units = _torso(preset)
     recipe, folder = config.RECIPES[variant], cell_folder("slices", variant, seed, preset)
     model = build_model(recipe, image_tower=config.SLICE_TOWER, channels=units.images.shape[1], seed=seed)
-    pairs = SlicePairs(units, embed_texts(units.texts), recipe)
+    pairs = ImagePairs(units, embed_texts(units.texts), recipe)
     history = pretrain(model, pairs, recipe=recipe, plan=plan(preset, seed=seed), folder=folder)
     save_model(
         model, folder / "model", contract=data.contract, seen=small_map(units.images[:1]), card=f"# {variant}, seed {seed}\n"
@@ -126,6 +126,16 @@ def _test_slices(units: Units) -> tuple[np.ndarray, np.ndarray]:
 
 
 STUDIES = {
+    "selip": Study(tuple(head_studies.MAIN), head_studies.selip_cell, head_studies.selip_table),
+    "selip_sizes": Study(tuple(head_studies.SIZES), head_studies.selip_cell, head_studies.selip_table),
+    "selip_search": Study(tuple(head_studies.SEARCH), head_studies.selip_cell, head_studies.search_table),
+    "selip_settings": Study(tuple(head_studies.SETTINGS), head_studies.selip_cell, head_studies.selip_table),
+    "transfer_labels": Study(
+        transfer_studies.LABELS, transfer_studies.labels_cell, transfer_studies.labels_table, needs=transfer_studies.NEEDS
+    ),
+    "transfer_masks": Study(
+        transfer_studies.MASKS, transfer_studies.masks_cell, transfer_studies.masks_table, needs=transfer_studies.NEEDS
+    ),
     "slices": Study(("radclip", "radclip_organ", "radclip_true"), slices_cell, slices_table),
     "pooling": Study((*POOLINGS, f"attention_4{END_TO_END}", *UNTRAINED), pooling_cell, pooling_table, needs=(("slices", BASE),)),
     "organs": Study(tuple(organ_studies.FORMS), organ_studies.organs_cell, organ_studies.organs_table),

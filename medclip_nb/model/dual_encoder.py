@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ..config import EMBED_DIM, MAX_LOGIT_SCALE, RECIPES, Recipe
+from ..config import EMBED_DIM, GRID_CELLS, MAX_LOGIT_SCALE, RECIPES, Recipe, choose
 from .encoders import image_tower
-from .pooling import mean_max, mean_weights, weighted
+from .pooling import Grid, MeanMax, mean_weights, weighted
 from .text_tower import MINILM, TextTower, text_dim
 
 LARGEST = math.log(MAX_LOGIT_SCALE) - 1e-6  # less than the limit by rounding: its exponential must not lie above, in float32
@@ -34,6 +34,10 @@ class ModelConfig:
     dims: int = 2  # 2: the tower sees slices one by one; 3: the volume at once
     text_tower: str = MINILM  # a name or a folder
     train_texts: bool = False  # whether the text tower is inside, to be trained; else texts come as its features
+    map_pooling: str = "mean_max"  # how a feature map becomes a vector; "grid" keeps what is where
+
+
+MAP_POOLINGS = {"mean_max": lambda dim, dims: MeanMax(dim), "grid": lambda dim, dims: Grid(dim, GRID_CELLS[dims])}
 
 
 class TextSide(nn.Module):
@@ -105,16 +109,24 @@ class DualEncoder(TextSide):
         super().__init__(embed_dim=config.embed_dim, scale=config.scale, bias=config.bias, text_dim=width, text_tower=inside)
         self.config = config
         self.tower = image_tower(config.image_tower, channels=config.channels, pretrained=pretrained, dims=config.dims)
-        width = 2 * self.tower.dim
-        self.image_head = nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, config.embed_dim))
+        pool = choose(MAP_POOLINGS, "map pooling", config.map_pooling)(self.tower.dim, config.dims)
+        self.image_head = nn.Sequential(pool, nn.Linear(pool.dim, config.embed_dim))
 
     def encode_slices(self, images: Images) -> Float[Tensor, "b embedded dim"]:
         """L2-normalised embedding of every slice; of the volume, as if it were one slice, if the tower is 3D."""
-        pixels, n_slices = images.float().div(127.5).sub(1), images.shape[2]
+        pixels, n_slices = scaled(images), images.shape[2]
         if self.config.dims == 3:
             return self._embed(pixels)[:, None]
         pixels = pixels.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         return self._embed(pixels).unflatten(0, (-1, n_slices))
+
+    def features(self, images: Images) -> Float[Tensor, "b width"]:
+        """What a probe reads: the pooled map of each volume, before projection; of a slice tower, its slices' mean."""
+        pixels = scaled(images)
+        if self.config.dims == 3:
+            return self.image_head[0](self.tower(pixels))
+        found = self.image_head[0](self.tower(pixels.transpose(1, 2).flatten(0, 1)))
+        return found.unflatten(0, (-1, images.shape[2])).mean(1)
 
     def encode_images(self, images: Images, mask: Bool[Tensor, "b slice"] | None = None) -> Float[Tensor, "b dim"]:
         """L2-normalised embedding of each unit: the mean of its slices' embeddings; `mask` is False on padding."""
@@ -124,10 +136,18 @@ class DualEncoder(TextSide):
         return normalize(weighted(slices, mean_weights(mask)), dim=-1)
 
     def _embed(self, pixels: Tensor) -> Float[Tensor, "n dim"]:
-        return normalize(self.image_head(mean_max(self.tower(pixels)).float()), dim=-1)
+        return normalize(self.image_head(self.tower(pixels)).float(), dim=-1)
 
 
-def build_model(recipe: Recipe, *, image_tower: str, channels: int, seed: int) -> DualEncoder:
+def scaled(images: Images) -> Float[Tensor, "b channel slice row column"]:
+    """Pixels from -1 to 1; in place after the first step, since a fresh block of this size costs more than the sums."""
+    return images.to(torch.float32, copy=True).div_(127.5).sub_(1)
+
+
+def build_model(
+    recipe: Recipe, *, image_tower: str, channels: int, seed: int, dims: int = 2, map_pooling: str = "mean_max"
+) -> DualEncoder:
     """A fresh model; the same seed gives the same weights."""
     torch.manual_seed(seed)
-    return DualEncoder(ModelConfig(image_tower, channels, scale=recipe.scale, bias=recipe.bias))
+    shape = {"dims": dims, "map_pooling": map_pooling}
+    return DualEncoder(ModelConfig(image_tower, channels, scale=recipe.scale, bias=recipe.bias, **shape))

@@ -11,17 +11,40 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..config import POSITION_MM
+from ..config import GRID_DROPOUT, POSITION_MM
 
 Slices = Float[Tensor, "b slice dim"]
 Mask = Bool[Tensor, "b slice"]
 Weights = Float[Tensor, "b head slice"]
 
 
-def mean_max(features: Float[Tensor, "b dim *grid"]) -> Float[Tensor, "b dim_twice"]:
-    """Mean and maximum over the grid, side by side: the mean tells the region, the maximum a small lesion."""
-    cells = features.flatten(2)
-    return torch.cat([cells.mean(-1), cells.amax(-1)], dim=-1)
+class MeanMax(nn.BatchNorm1d):
+    """Mean and maximum over the grid, side by side, normalised: the mean tells the region, the maximum a small lesion."""
+
+    def __init__(self, dim: int):
+        super().__init__(2 * dim)
+        self.dim = 2 * dim
+
+    def forward(self, features: Float[Tensor, "b dim *grid"]) -> Float[Tensor, "b dim_twice"]:
+        cells = features.flatten(2)
+        return super().forward(torch.cat([cells.mean(-1), cells.amax(-1)], dim=-1).float())
+
+
+class Grid(nn.Module):
+    """Cells of a coarse grid, side by side: a vector that still says where, which mean and maximum forget.
+
+    The map is narrowed to `width` channels and brought to `cells`; a hidden layer follows, whose output is the image's features.
+    """
+
+    def __init__(self, dim: int, cells: tuple[int, ...], *, width: int = 16, hidden: int = 256):
+        super().__init__()
+        conv, to_cells = (nn.Conv2d, nn.AdaptiveAvgPool2d) if len(cells) == 2 else (nn.Conv3d, nn.AdaptiveAvgPool3d)
+        self.narrow, self.cells = conv(dim, width, 1), to_cells(cells)
+        flat, self.dim = width * math.prod(cells), hidden
+        self.mix = nn.Sequential(nn.Flatten(), nn.LayerNorm(flat), nn.Dropout(GRID_DROPOUT), nn.Linear(flat, hidden), nn.GELU())
+
+    def forward(self, features: Float[Tensor, "b dim *grid"]) -> Float[Tensor, "b hidden"]:
+        return self.mix(self.cells(self.narrow(features)))
 
 
 def mean_weights(mask: Mask) -> Weights:

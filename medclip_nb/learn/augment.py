@@ -1,0 +1,23 @@
+"""What is done to the images of a training batch, so that no two passes see the same; left and right are never exchanged."""
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from ..config import GAIN_SD, SHIFT_PX
+
+Images = UInt8[Tensor, "b channel slice row column"]
+
+
+def moved_together(images: Images, rng: np.random.Generator) -> Images:
+    """The whole batch moved by a few pixels."""
+    return torch.roll(images, tuple(rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2).tolist()), dims=(-2, -1))
+
+
+def moved_and_dimmed(images: Images, rng: np.random.Generator) -> Images:
+    """Each volume moved by a few pixels and up to a slice, and made brighter or darker: MR intensities have no unit."""
+    steps = np.column_stack([rng.integers(-1, 2, len(images)), rng.integers(-SHIFT_PX, SHIFT_PX + 1, (len(images), 2))])
+    moved = torch.stack([torch.roll(one, step, dims=(-3, -2, -1)) for one, step in zip(images, steps.tolist(), strict=True)])
+    gain = torch.from_numpy(np.exp(rng.normal(0, GAIN_SD, (len(images), 1, 1, 1, 1))).astype(np.float32))
+    return (moved * gain).clamp_(0, 255).to(torch.uint8)

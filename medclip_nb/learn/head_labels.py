@@ -1,0 +1,94 @@
+"""What volumes show, from a few labelled ones: a linear probe of frozen features, and fine-tuning."""
+
+import copy
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ..config import WEIGHT_DECAY
+from ..model.dual_encoder import DualEncoder
+from .augment import moved_and_dimmed
+from .plan import learning_rate
+
+PENALTIES = (1e0, 1e1, 1e2, 1e3, 1e4)  # of the probe, on standardised features
+BATCH = 32  # volumes in a step of fine-tuning, at most
+N_STEPS = 100  # of it, whatever the number of volumes
+RATE = 2e-3  # its peak learning rate
+SCORED_AT_A_TIME = 64
+Features = Float[np.ndarray, "_ width"]
+Labels = Bool[np.ndarray, "_ label"]
+Volumes = UInt8[np.ndarray, "volume channel slice row column"]
+
+
+def probe(features: dict[str, Features], labels: dict[str, Labels]) -> dict[str, Float[np.ndarray, "_ label"]]:
+    """What ridge regressions on the features of "train" say of every other split.
+
+    The penalty is the one of PENALTIES whose mean AUC on "val" is best, over labels that some volumes there have and some have
+    not; the middle one where there is no such label. A label that no training volume has gets the same score everywhere.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.metrics import roc_auc_score
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(features["train"])
+    x = {split: scaler.transform(part) for split, part in features.items()}
+    fitted = [Ridge(alpha).fit(x["train"], labels["train"].astype(float)) for alpha in PENALTIES]
+    known = labels["val"].any(0) & ~labels["val"].all(0)
+    said = [{s: ridge.predict(part).reshape(len(part), -1) for s, part in x.items() if s != "train"} for ridge in fitted]
+    if not known.any():
+        return said[len(said) // 2]
+    return max(said, key=lambda found: roc_auc_score(labels["val"][:, known], found["val"][:, known]))
+
+
+class Classifier(nn.Module):
+    """A copy of an encoder's tower and pooling with one linear output per label."""
+
+    def __init__(self, encoder: DualEncoder, n_labels: int):
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder)
+        self.out = nn.Linear(encoder.image_head[0].dim, n_labels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, images: UInt8[Tensor, "b channel slice row column"]) -> Float[Tensor, "b label"]:
+        return self.out(self.encoder.features(images))
+
+
+def fit_labels(
+    encoder: DualEncoder,
+    images: Volumes,
+    labels: Bool[np.ndarray, "row_2 label"],
+    *,
+    seed: int,
+    rate: float = RATE,
+    n_steps: int | None = None,
+) -> Classifier:
+    """Trains a copy of the encoder on the labels of some volumes; the same seed gives the same weights.
+
+    Volumes are moved and dimmed, never mirrored: a label may have a side. There are `n_steps` (N_STEPS if none are given),
+    whatever the number of volumes. Raises ValueError for fewer than two, or not as many volumes as rows of labels.
+    """
+    if len(images) != len(labels) or len(images) < 2:
+        raise ValueError(f"{len(images)} volumes and {len(labels)} rows of labels: one row for each of at least two is needed")
+    torch.manual_seed(seed)
+    n_steps = n_steps or N_STEPS
+    rng, model = np.random.default_rng(seed), Classifier(encoder, labels.shape[1]).train()
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=WEIGHT_DECAY)
+    for step in range(n_steps):
+        picked = rng.choice(len(images), min(BATCH, len(images)), replace=False)
+        logits = model(moved_and_dimmed(torch.from_numpy(images[picked]), rng))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate((step + 0.5) / n_steps, rate)
+        optimizer.zero_grad()
+        binary_cross_entropy_with_logits(logits, torch.from_numpy(labels[picked]).float()).backward()
+        optimizer.step()
+    return model.eval()
+
+
+@torch.inference_mode()
+def label_scores(model: Classifier, images: Volumes) -> Float[np.ndarray, "volume label"]:
+    """Logits of some volumes."""
+    return torch.cat([model(part) for part in torch.from_numpy(images).split(SCORED_AT_A_TIME)]).numpy()

@@ -1,0 +1,183 @@
+"""The studies behind lesson 08: SeLIP's targets and batches against CLIP's, how many studies they need, and what was tried."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from .. import config
+from ..data import catalog
+from ..data.selfcheck import small_map
+from ..learn.checkpoint import save_model
+from ..learn.pretrain import pretrain
+from ..measure.findings import Truth, mean_auc, mean_auc_difference
+from ..measure.statistics import mean_score, paired_difference, patient_weights
+from . import selip, selip_scores
+from .claims import Cells, cell_folder, score_row
+
+SEQUENCES = ("FLAIR", "DWI")
+FEW = (150,)  # training studies of the smaller cohorts
+CLIP, SELIP = config.RECIPES["clip"], config.RECIPES["selip"]
+PROBES = {"probe, location": "location", "probe, kind": "kind"}
+ZERO_SHOT = "zero-shot, location and signal"
+KEPT = ("clip", "clip, distinct", "selip, distinct")  # whose models lesson 12 goes on from
+PREFIX = {"test": "", "val": "validation, "}  # of a measure's name
+BASES = ("clip", "clip, distinct")  # what variants are compared with
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one variant changes."""
+
+    recipe: config.Recipe
+    wording: str = "structured"
+    sequences: tuple[str, ...] = SEQUENCES
+    n_train: int = 0  # training studies; 0: all
+    batch_size: int = config.HEAD_BATCH
+    adapter: bool = False  # slices embedded one by one and pooled by attention, instead of the volume at once
+
+
+def similar(ruler: str, *, batches: str = "distinct", **more) -> config.Recipe:
+    """SeLIP's recipe with another ruler, sampler or weight."""
+    return replace(SELIP, similarity=ruler, batches=batches, **more)
+
+
+SAME = config.RECIPES["clip_same_text"]
+MAIN = {
+    "clip": Variant(CLIP),
+    "same text": Variant(SAME),
+    "selip": Variant(similar("selip", batches="shuffled")),
+    "best match": Variant(similar("best", batches="shuffled")),
+    "semantic": Variant(similar("semantic", batches="shuffled")),
+    "clip, balanced": Variant(replace(CLIP, batches="balanced")),
+    "same text, balanced": Variant(replace(SAME, batches="balanced")),
+    "clip, distinct": Variant(replace(CLIP, batches="distinct")),
+    "selip, distinct": Variant(SELIP),
+    "best match, distinct": Variant(similar("best")),
+    "semantic, distinct": Variant(similar("semantic")),
+    "rare words, distinct": Variant(similar("rare")),  # what the search found, on validation studies
+}
+SIZES = {
+    f"{name}, {n} studies": replace(MAIN[name], n_train=n)
+    for n in FEW
+    for name in ("clip, distinct", "selip, distinct", "rare words, distinct")
+}
+SEARCH = {
+    "clip, distinct": MAIN["clip, distinct"],
+    "best match, lambda 0.25": Variant(similar("best", similarity_weight=0.25)),
+    "best match, lambda 1": Variant(similar("best", similarity_weight=1.0)),
+    "best match, cubed": Variant(similar("best", power=3.0)),
+    "best match, top 4": Variant(similar("best", keep=4)),
+    "place above signal": Variant(similar("place")),
+    "rare words count": Variant(similar("rare")),
+    "semantic, cubed": Variant(similar("semantic", power=3.0)),
+    "selip, healthy alike, shuffled": Variant(similar("selip_healthy", batches="shuffled")),
+    "clip, batch 256": Variant(replace(CLIP, batches="distinct"), batch_size=256),
+    "best match, cubed, batch 256": Variant(similar("best", power=3.0), batch_size=256),
+}
+FORMS = {"clip": replace(CLIP, batches="distinct"), "rare words": similar("rare"), "semantic": similar("semantic")}
+SETTINGS = (
+    {f"free wording, {name}": Variant(recipe, wording="free") for name, recipe in FORMS.items()}
+    | {f"four sequences, {name}": Variant(FORMS[name], sequences=()) for name in ("clip", "rare words")}
+    | {f"slices and attention, {name}": Variant(FORMS[name], adapter=True) for name in ("clip", "rare words")}
+)
+VARIANTS = MAIN | SIZES | SEARCH | SETTINGS
+
+
+@lru_cache(maxsize=2)
+def heads_of(preset: config.Preset, wording: str, sequences: tuple[str, ...], n_train: int) -> selip.HeadUnits:
+    """The embedded cohort's volumes with their texts."""
+    return selip.head_units(catalog.load("head", preset), wording=wording, sequences=sequences, n_train=n_train)
+
+
+def selip_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
+    """One variant trained with one seed: what every query and every probe gives, of validation and of test studies."""
+    how = VARIANTS[variant]
+    heads = heads_of(preset, how.wording, how.sequences, how.n_train)
+    plan = replace(selip.head_plan(preset, len(heads.rows("train")), seed=seed), batch_size=how.batch_size)
+    make, beside = (selip.slice_model, selip.slice_places(heads)) if how.adapter else (selip.head_model, ())
+    model = make(heads, how.recipe, seed=seed)
+    history = pretrain(model, selip.pairs(heads, how.recipe, beside=beside), recipe=how.recipe, plan=plan)
+    found = {"seconds": np.array(history["seconds"].sum())}
+    for split in ("val", "test"):
+        rows = heads.rows(split)
+        emb = selip.embed(model, heads, rows, beside=beside)
+        found |= {f"{split} {name}": values for name, values in selip_scores.retrieval(heads, rows, emb, model).items()}
+        found[f"{split} {ZERO_SHOT}"] = selip_scores.zero_shot(model, heads, rows, emb)
+    if how.adapter:
+        return found
+    read = {split: selip.features(model, heads, heads.rows(split)) for split in ("train", "val", "test")}
+    for name, of in PROBES.items():
+        found |= {f"{split} {name}": scores for split, scores in selip_scores.probe_scores(heads, read, of=of).items()}
+    if variant in KEPT:
+        seen, folder = small_map(heads.units.images[:1]), cell_folder("selip", variant, seed, preset) / "model"
+        save_model(model, folder, contract=catalog.load("head", preset).contract, seen=seen, card=f"# {variant}, seed {seed}\n")
+    return found
+
+
+def selip_table(cells: Cells, preset: config.Preset, *, splits: tuple[str, ...] = ("test",)) -> pd.DataFrame:
+    """Every measure of each variant: the mean over seeds, each seed's, and differences from the variants of BASES, paired."""
+    rows = []
+    for split in splits:
+        for variant in dict.fromkeys(v for v, _ in cells):
+            own = {seed: found for (v, seed), found in cells.items() if v == variant}
+            bases = {v: [cells[v, seed] for seed in own] for v in bases_of(variant) if (v, min(own)) in cells and v != variant}
+            for found in _measured(VARIANTS[variant], own, bases, split, preset):
+                rows.append({"variant": variant, "measure": f"{PREFIX[split]}{found.pop('measure')}"} | found)
+    return pd.DataFrame(rows)
+
+
+def search_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
+    """The search, on validation studies, where settings are chosen; and on test studies, to see whether the choice holds."""
+    return selip_table(cells, preset, splits=("val", "test"))
+
+
+def bases_of(variant: str) -> list[str]:
+    """What a variant is compared with: CLIP in the same setting."""
+    setting, _, last = variant.rpartition(", ")
+    if variant in SIZES:
+        return [f"clip, distinct, {last}"]
+    return [f"{setting}, clip"] if variant in SETTINGS else list(BASES)
+
+
+def _measured(how: Variant, own: dict[int, dict], bases: dict[str, list[dict]], split: str, preset: config.Preset) -> list[dict]:
+    heads = heads_of(preset, how.wording, how.sequences, 0)
+    rows = heads.rows(split)
+    queries, patients = selip_scores.asked(heads, rows), heads.table["patient_id"].to_numpy(str)[rows]
+    found = []
+    for measure, chance in selip_scores.retrieval_chances(queries).items():
+        values = {base: [one[f"{split} {measure}"] for one in runs] for base, runs in ({"": own.values()} | bases).items()}
+        found += _mean_rows(measure, values, list(own), patients[queries.sick], chance, preset)
+    for measure, of in (PROBES | {ZERO_SHOT: "state"}).items():
+        if f"{split} {measure}" in next(iter(own.values())):
+            scores = {base: [one[f"{split} {measure}"] for one in runs] for base, runs in ({"": own.values()} | bases).items()}
+            found += _auc_rows(measure, scores, list(own), selip_scores.truth(heads, rows, of=of), preset)
+    return found
+
+
+def _mean_rows(measure: str, values: dict[str, list], seeds: list[int], patients, chance: float, preset) -> list[dict]:
+    """Of a value per query: the seeds' mean has an interval over patients; a difference is paired by query."""
+    n, weights = {"n_bootstrap": preset.n_bootstrap}, patient_weights(patients, preset.n_bootstrap)
+    mean = {base: np.mean(runs, axis=0) for base, runs in values.items()}
+    rows = [score_row("", "mean", mean_score("", mean[""], patients, chance=chance, **n))]
+    rows += [
+        score_row("", str(s), mean_score("", run, patients, chance=chance, **n)) for s, run in zip(seeds, values[""], strict=True)
+    ]
+    resampled = {base: weights @ one / weights.sum(1) for base, one in mean.items()}
+    for base in list(values)[1:]:
+        value = float((mean[""] - mean[base]).mean())
+        gain = paired_difference("", resampled[""], resampled[base], value, n=len(set(patients)))
+        rows.append(score_row("", f"minus {base}", gain))
+    return [{"measure": measure} | row for row in rows]
+
+
+def _auc_rows(measure: str, scores: dict[str, list], seeds: list[int], truth: Truth, preset: config.Preset) -> list[dict]:
+    """Of a score per unit and name: the mean AUC over names."""
+    n = {"n_bootstrap": preset.n_bootstrap}
+    rows = [score_row("", "mean", mean_auc("", truth, scores[""], **n))]
+    rows += [score_row("", str(s), mean_auc("", truth, [run], **n)) for s, run in zip(seeds, scores[""], strict=True)]
+    rows += [
+        score_row("", f"minus {base}", mean_auc_difference("", truth, scores[""], scores[base], **n)) for base in list(scores)[1:]
+    ]
+    return [{"measure": measure} | row for row in rows]

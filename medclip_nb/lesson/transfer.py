@@ -1,0 +1,121 @@
+"""What lesson 12 shows: lesson 08's model against the same network from scratch, where few studies have labels or outlines."""
+
+import re
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, UInt8
+
+from ..config import RECIPES
+from ..learn import head_labels
+from ..learn.checkpoint import from_pretrained
+from ..learn.segmentation import fit_masks, predict_masks
+from ..measure import segmentation
+from ..measure.findings import Truth, mean_auc
+from ..measure.statistics import Score, mean_score
+from ..model.dual_encoder import DualEncoder
+from . import selip, selip_scores, similar_reports, transfer_studies
+from .notebook import Lesson, require
+
+SPLITS = ("train", "val", "test")
+
+
+def models(lesson: Lesson, heads: selip.HeadUnits) -> dict[str, DualEncoder]:
+    """Lesson 08's SeLIP model, trained now if that lesson has not run at these settings, and a fresh one."""
+
+    def build(lesson: Lesson, folder) -> None:
+        model, history = similar_reports.train(lesson, heads, RECIPES["selip"])
+        similar_reports.hand_over(lesson, model, heads, history, recipe=RECIPES["selip"], folder=folder)
+
+    pretrained = from_pretrained(require(lesson, "08", build) / "model")[0]
+    return {"from scratch": selip.head_model(heads, RECIPES["selip"], seed=lesson.seed).eval(), "pretrained": pretrained}
+
+
+def label_scores(
+    lesson: Lesson, heads: selip.HeadUnits, starts: dict[str, DualEncoder], percent: int
+) -> dict[str, Float[np.ndarray, "unit kind"]]:
+    """Scores of the kinds on the test volumes, by probe and by fine-tuning, from labels of a share of the training studies."""
+    names = kinds(heads).names
+    rows = {split: heads.rows(split) for split in SPLITS} | {"train": transfer_studies.share_of(heads, percent, lesson.seed)}
+    labels = {split: selip_scores.label_matrix(heads, own, names, of="kind") for split, own in rows.items()}
+    images, found = transfer_studies.images_of, {}
+    for start, model in starts.items():
+        features = {split: selip.features(model, heads, own) for split, own in rows.items()}
+        found[f"probe, {start}"] = head_labels.probe(features, labels)["test"]
+        fitted = head_labels.fit_labels(
+            model, images(heads, rows["train"]), labels["train"], seed=lesson.seed, **few_steps(lesson)
+        )
+        found[f"fine-tuned, {start}"] = head_labels.label_scores(fitted, images(heads, rows["test"]))
+    return found
+
+
+def few_steps(lesson: Lesson) -> dict[str, int]:
+    """At smoke a fit has a tenth of the steps: it shows that all runs, and learns little."""
+    return {"n_steps": 30} if lesson.preset.name == "smoke" else {}
+
+
+def kinds(heads: selip.HeadUnits) -> Truth:
+    """Which test volumes show which kind of finding."""
+    return selip_scores.truth(heads, heads.rows("test"), of="kind")
+
+
+def auc_scores(truth: Truth, found: dict[str, np.ndarray], *, n_bootstrap: int) -> list[Score]:
+    """Mean AUC over the kinds of each way."""
+    return [mean_auc(f"mean AUC, {way}", truth, [scores], n_bootstrap=n_bootstrap) for way, scores in found.items()]
+
+
+def outlines(
+    lesson: Lesson, heads: selip.HeadUnits, starts: dict[str, DualEncoder], n: int
+) -> dict[str, Bool[np.ndarray, "unit slice row column"]]:
+    """What each start marks on the test volumes after so many training studies with masks."""
+    train = transfer_studies.labelled(heads, n, lesson.seed)
+    wanted = transfer_studies.lesion_labels(lesson.data.root, heads.table.iloc[train]) > 0
+    images, test = transfer_studies.images_of, heads.rows("test")
+    found, rates = {}, transfer_studies.RATES
+    for start, model in starts.items():
+        how = {"seed": lesson.seed, "rate": rates.get(start, rates["selip"])} | few_steps(lesson)
+        fitted = fit_masks(model.tower, images(heads, train), wanted, **how)
+        found[start] = predict_masks(fitted, images(heads, test))
+    return found
+
+
+def true_lesions(lesson: Lesson, heads: selip.HeadUnits) -> UInt8[np.ndarray, "unit slice row column"]:
+    """The labels of what each test volume shows."""
+    return transfer_studies.lesion_labels(lesson.data.root, heads.table.iloc[heads.rows("test")])
+
+
+def dice_scores(heads: selip.HeadUnits, marked: dict[str, np.ndarray], lesions: np.ndarray, *, n_bootstrap: int) -> list[Score]:
+    """Mean Dice of the test volumes with a focal lesion."""
+    sick, test = lesions.any((1, 2, 3)), heads.rows("test")
+    patients = heads.table["patient_id"].to_numpy(str)[test][sick]
+    values = {start: segmentation.dice(predicted[sick], lesions[sick] > 0) for start, predicted in marked.items()}
+    return [mean_score(f"Dice, {k}", v, patients, chance=None, n_bootstrap=n_bootstrap) for k, v in values.items()]
+
+
+def cuts(
+    heads: selip.HeadUnits, marked: dict[str, np.ndarray], lesions: np.ndarray, units: list[int]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The slice with most lesion of some test volumes: truth and what each start marks, as images, label maps and titles."""
+    images, labels, titles, test = [], [], [], heads.rows("test")
+    for i in units:
+        at = int((lesions[i] > 0).sum((1, 2)).argmax())
+        for title, mask in ({"truth": lesions[i] > 0} | {start: own[i] for start, own in marked.items()}).items():
+            images.append(heads.units.images[heads.table["image"].iloc[test[i]], 0, at])
+            labels.append(mask[at].astype(np.uint8))
+            titles.append(f"{heads.table['sequence'].iloc[test[i]]}: {title}")
+    return np.stack(images), np.stack(labels), titles
+
+
+def curve(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The seeds' means of one measure of a study's table, by start and amount of labels, for `label_curves`."""
+    own = table[
+        (table["measure"] == measure) & (table["seed"] == "mean") & table["finding"].fillna("").isin(["", "all findings"])
+    ]
+    parts = own["variant"].str.extract(r"^(?P<start>.*), (?P<n>\d+) ")
+    return own.assign(start=parts["start"], n=parts["n"].astype(float)).sort_values("n", kind="stable")
+
+
+def gains(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Differences from scratch with the same labels."""
+    own = table[(table["measure"] == measure) & table["seed"].astype(str).str.startswith("minus")]
+    return own.assign(labels=[re.search(r"\d+ .*", v)[0] for v in own["variant"]])[["variant", "value", "low", "high"]]
