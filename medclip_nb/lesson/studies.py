@@ -126,6 +126,14 @@ def _test_slices(units: Units) -> tuple[np.ndarray, np.ndarray]:
 
 
 STUDIES = {
+    "slices": Study(("radclip", "radclip_organ", "radclip_true"), slices_cell, slices_table),
+    "pooling": Study((*POOLINGS, f"attention_4{END_TO_END}", *UNTRAINED), pooling_cell, pooling_table, needs=(("slices", BASE),)),
+    "organs": Study(tuple(organ_studies.FORMS), organ_studies.organs_cell, organ_studies.organs_table),
+    "organ_parts": Study(tuple(organ_studies.PARTS), organ_studies.organs_cell, organ_studies.organs_table),
+    "organ_dictionary": Study(tuple(organ_studies.DICTIONARY), organ_studies.organs_cell, organ_studies.organs_table),
+    "organ_labels": Study(
+        organ_studies.LABELS, organ_studies.labels_cell, organ_studies.labels_table, needs=(("organs", "organ crops"),)
+    ),
     "selip": Study(tuple(head_studies.MAIN), head_studies.selip_cell, head_studies.selip_table),
     "selip_sizes": Study(tuple(head_studies.SIZES), head_studies.selip_cell, head_studies.selip_table),
     "selip_search": Study(tuple(head_studies.SEARCH), head_studies.selip_cell, head_studies.search_table),
@@ -135,13 +143,5 @@ STUDIES = {
     ),
     "transfer_masks": Study(
         transfer_studies.MASKS, transfer_studies.masks_cell, transfer_studies.masks_table, needs=transfer_studies.NEEDS
-    ),
-    "slices": Study(("radclip", "radclip_organ", "radclip_true"), slices_cell, slices_table),
-    "pooling": Study((*POOLINGS, f"attention_4{END_TO_END}", *UNTRAINED), pooling_cell, pooling_table, needs=(("slices", BASE),)),
-    "organs": Study(tuple(organ_studies.FORMS), organ_studies.organs_cell, organ_studies.organs_table),
-    "organ_parts": Study(tuple(organ_studies.PARTS), organ_studies.organs_cell, organ_studies.organs_table),
-    "organ_dictionary": Study(tuple(organ_studies.DICTIONARY), organ_studies.organs_cell, organ_studies.organs_table),
-    "organ_labels": Study(
-        organ_studies.LABELS, organ_studies.labels_cell, organ_studies.labels_table, needs=(("organs", "organ crops"),)
     ),
 }
