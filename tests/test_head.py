@@ -323,7 +323,7 @@ def test_the_same_seed_gives_the_same_bytes(cohort, tmp_path):
 
 
 def test_processes_write_the_same_manifest(cohort, tmp_path, monkeypatch):
-    monkeypatch.setattr(cohort_module, "MIN_PARALLEL", 1)
+    monkeypatch.setattr("medclip_nb.data.phantoms.cohort.MIN_PARALLEL", 1)
     assert head.write_head_cohort(tmp_path, **COUNTS, size=SIZE, seed=2, workers=2).read_bytes() == cohort.read_bytes()
 
 

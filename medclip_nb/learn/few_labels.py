@@ -8,11 +8,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ..config import WEIGHT_DECAY
 from ..model.organ_encoder import OrganEncoder
 from .organ_units import OrganUnits
 from .pairs import Rows
-from .plan import learning_rate
+from .plan import descend
 
 BATCH = 16  # studies in a step
 RATE, N_STEPS = 1e-3, 80  # peak learning rate and steps, whatever the number of labels
@@ -51,17 +50,14 @@ def fit_labels(
     """
     torch.manual_seed(seed)
     rng, model = np.random.default_rng(seed), OrganClassifier(encoder, organ).train()
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=WEIGHT_DECAY)
-    for step in range(N_STEPS):
+
+    def loss() -> Tensor:
         picked = rng.choice(len(rows), min(BATCH, len(rows)), replace=False)
         usable = torch.from_numpy(units.organs.used[rows[picked]][:, organ]).float()
         wanted = torch.from_numpy(labels[picked]).float()
-        loss = binary_cross_entropy_with_logits(model(units, rows[picked]), wanted, weight=usable)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate((step + 0.5) / N_STEPS, RATE)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        return binary_cross_entropy_with_logits(model(units, rows[picked]), wanted, weight=usable)
+
+    descend([(list(model.parameters()), RATE)], loss, n_steps=N_STEPS)
     return model.eval()
 
 

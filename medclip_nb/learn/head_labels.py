@@ -8,14 +8,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ..config import WEIGHT_DECAY
 from ..model.dual_encoder import DualEncoder
 from .augment import moved_and_dimmed
-from .plan import learning_rate
+from .plan import descend
 
 PENALTIES = (1e0, 1e1, 1e2, 1e3, 1e4)  # of the probe, on standardised features
 BATCH = 32  # volumes in a step of fine-tuning, at most
-N_STEPS = 100  # of it, whatever the number of volumes
+N_STEPS = 300  # of it, whatever the number of volumes
 RATE = 2e-3  # its peak learning rate
 SCORED_AT_A_TIME = 64
 Features = Float[np.ndarray, "_ width"]
@@ -74,17 +73,14 @@ def fit_labels(
     if len(images) != len(labels) or len(images) < 2:
         raise ValueError(f"{len(images)} volumes and {len(labels)} rows of labels: one row for each of at least two is needed")
     torch.manual_seed(seed)
-    n_steps = n_steps or N_STEPS
     rng, model = np.random.default_rng(seed), Classifier(encoder, labels.shape[1]).train()
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=WEIGHT_DECAY)
-    for step in range(n_steps):
+
+    def loss() -> Tensor:
         picked = rng.choice(len(images), min(BATCH, len(images)), replace=False)
         logits = model(moved_and_dimmed(torch.from_numpy(images[picked]), rng))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate((step + 0.5) / n_steps, rate)
-        optimizer.zero_grad()
-        binary_cross_entropy_with_logits(logits, torch.from_numpy(labels[picked]).float()).backward()
-        optimizer.step()
+        return binary_cross_entropy_with_logits(logits, torch.from_numpy(labels[picked]).float())
+
+    descend([(list(model.parameters()), rate)], loss, n_steps=n_steps or N_STEPS)
     return model.eval()
 
 

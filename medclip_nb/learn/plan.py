@@ -2,9 +2,11 @@
 
 import ctypes
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ..config import PRETRAINED_BATCH, PRETRAINED_RATE, WARMUP_SHARE, WEIGHT_DECAY, Preset
 from ..model.dual_encoder import TextSide
@@ -49,6 +51,18 @@ def learning_rate(progress: float, peak: float) -> float:
     if progress <= WARMUP_SHARE:
         return peak * progress / WARMUP_SHARE
     return peak * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP_SHARE) / (1 - WARMUP_SHARE)))
+
+
+def descend(groups: list[tuple[list[Tensor], float]], loss: Callable[[], Tensor], *, n_steps: int) -> None:
+    """Minimises `loss`, which draws a batch at each call, by steps of AdamW; `groups` are parameters and their peak rates."""
+    optimizer = torch.optim.AdamW([{"params": own, "peak": peak} for own, peak in groups], weight_decay=WEIGHT_DECAY)
+    for step in range(n_steps):
+        value = loss()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate((step + 0.5) / n_steps, group["peak"])
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
 
 
 def optimizer_of(model: TextSide, plan: Plan) -> torch.optim.AdamW:

@@ -6,9 +6,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ..config import WEIGHT_DECAY
+from ..model.dual_encoder import scaled
 from ..model.segmenter import Segmenter
-from .plan import learning_rate
+from .plan import descend
 
 CROP = (16, 32, 32)  # slices, rows, columns of the parts that are trained on: a sixth of a small volume
 BATCH = 16  # parts in a step
@@ -42,20 +42,17 @@ def fit_masks(
         n = f"{len(images)} volumes, {len(masks)} masks and {int(masks.sum())} voxels in them"
         raise ValueError(f"{n}: each volume needs a mask, and not all may be empty")
     torch.manual_seed(seed)
-    n_steps = n_steps or N_STEPS
     rng, model = np.random.default_rng(seed), Segmenter(tower).train()
     torch.nn.init.constant_(model.out.bias, PRIOR)
     inside = [p for name, p in model.named_parameters() if name.startswith("tower.")]
     decoder = [p for name, p in model.named_parameters() if not name.startswith("tower.")]
-    optimizer = torch.optim.AdamW([{"params": decoder}, {"params": inside}], weight_decay=WEIGHT_DECAY)
     lesions = [np.argwhere(mask) for mask in masks]
-    for step in range(n_steps):
+
+    def loss() -> Tensor:
         x, wanted = draw_parts(images, masks, lesions, rng)
-        for group, share in zip(optimizer.param_groups, (1.0, tower_share), strict=True):
-            group["lr"] = share * learning_rate((step + 0.5) / n_steps, rate)
-        optimizer.zero_grad()
-        mask_loss(_logits(model, x), wanted).backward()
-        optimizer.step()
+        return mask_loss(_logits(model, x), wanted)
+
+    descend([(decoder, rate), (inside, tower_share * rate)], loss, n_steps=n_steps or N_STEPS)
     return model.eval()
 
 
@@ -92,4 +89,4 @@ def draw_parts(
 
 
 def _logits(model: Segmenter, images: UInt8[Tensor, "b channel slice row column"]) -> Float[Tensor, "b slice row column"]:
-    return model(images.float().div(127.5).sub(1))  # in float32: in bfloat16 the same seed gave other weights (measured, CPU)
+    return model(scaled(images))  # in float32: in bfloat16 the same seed gave other weights (measured, CPU)

@@ -19,7 +19,6 @@ from ..learn.organ_pairs import OrganPairs
 from ..learn.organ_units import OrganUnits, organ_units
 from ..learn.pairs import ImagePairs, checked_splits
 from ..learn.plan import Plan, plan
-from ..learn.pretrain import pretrain
 from ..measure.statistics import MIN_PATIENTS
 from ..model.dual_encoder import TextSide
 from ..model.organ_encoder import build_organ_encoder
@@ -126,7 +125,7 @@ def prepare(lesson: Lesson, recipe: str) -> Made:
         return Made(how, units, OrganPairs(units, how), model, ct_glip.organ_plan(lesson.preset, seed=lesson.seed))
     units = units_of(lesson.data)
     features, model = embed_texts(units.texts), steps.fresh_model(lesson, units, how)
-    sim = selip.text_matrix(units, features, how, selip.read_findings(units.texts))
+    sim = selip.text_matrix(units, features, how)
     mr = model.config.dims == 3 and not lesson.data.contract.windows_hu
     pairs = ImagePairs(units, features, how, similarity=sim, augment=moved_and_dimmed if mr else moved_together)
     if model.config.dims == 3:
@@ -148,8 +147,7 @@ def one_batch(made: Made) -> tuple[Bool[np.ndarray, "unit text"], ...]:
 
 def train(lesson: Lesson, made: Made) -> pd.DataFrame:
     """Trains by the preset's plan; gives the history. The model is saved, ready to be loaded again."""
-    history = pretrain(made.model, made.pairs, recipe=made.recipe, plan=made.plan, folder=lesson.folder / made.recipe.name)
-    print(*history.attrs["advice"], sep="\n", end="\n" * bool(history.attrs["advice"]))
+    history = steps.fit(lesson, made.model, made.pairs, recipe=made.recipe, plan=made.plan)
     if of_organs(made.recipe):
         grounding.hand_over(lesson, made.model, made.units, history)
     else:

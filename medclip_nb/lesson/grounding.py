@@ -13,12 +13,9 @@ from ..config import RECIPES
 from ..data.manifest import ManifestError
 from ..data.organs import STATES, lesion_crop, organ_states
 from ..data.readers import read_image, reorient
-from ..data.selfcheck import small_map
 from ..data.totalsegmentator import read_organs
-from ..learn.checkpoint import save_model
 from ..learn.organ_pairs import OrganPairs
 from ..learn.organ_units import OrganUnits, organ_units
-from ..learn.pretrain import pretrain
 from ..measure.detection import detection_scores, thresholds
 from ..measure.organs import State, embed_organs
 from ..measure.statistics import Score, auc, mean_score, statistic_score
@@ -29,7 +26,7 @@ from ..text.organ_texts import spoken, swapped
 from ..text.prompts import ensemble
 from . import ct_glip
 from .notebook import Lesson
-from .steps import model_card
+from .steps import fit, save
 
 RECIPE = RECIPES["ct_glip"]
 N_DRAWN = 4  # phrases per organ in the picture of a batch
@@ -50,16 +47,12 @@ def train(lesson: Lesson, units: OrganUnits) -> tuple[OrganEncoder, pd.DataFrame
     """A trained organ encoder and its history; interrupted and called again, it goes on where it was."""
     model = build_organ_encoder(RECIPE, units.organs.names, channels=lesson.data.contract.channels, seed=lesson.seed)
     how = ct_glip.organ_plan(lesson.preset, seed=lesson.seed)
-    history = pretrain(model, OrganPairs(units, RECIPE), recipe=RECIPE, plan=how, folder=lesson.folder / RECIPE.name)
-    print(*history.attrs["advice"], sep="\n", end="\n" * bool(history.attrs["advice"]))
-    return model, history
+    return model, fit(lesson, model, OrganPairs(units, RECIPE), recipe=RECIPE, plan=how)
 
 
 def hand_over(lesson: Lesson, model: OrganEncoder, units: OrganUnits, history: pd.DataFrame) -> Path:
     """Saves the model folder; what a first batch is compared with is the average volume."""
-    seen = small_map(units.volumes[0][units.rows("train")[:200]])
-    folder, card = lesson.folder / "model", model_card(lesson, history, RECIPE)
-    return save_model(model, folder, contract=lesson.data.contract, seen=seen, card=card)
+    return save(lesson, lesson.folder, model, images=units.volumes[0][units.rows("train")[:200]], history=history, recipe=RECIPE)
 
 
 def batch_codes(

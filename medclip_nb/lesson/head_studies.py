@@ -12,7 +12,7 @@ from ..data.selfcheck import small_map
 from ..learn.checkpoint import save_model
 from ..learn.pretrain import pretrain
 from ..measure.findings import Truth, mean_auc, mean_auc_difference
-from ..measure.statistics import mean_score, paired_difference, patient_weights
+from ..measure.statistics import mean_difference, mean_score
 from . import selip, selip_scores
 from .claims import Cells, cell_folder, score_row
 
@@ -158,17 +158,13 @@ def _measured(how: Variant, own: dict[int, dict], bases: dict[str, list[dict]], 
 
 def _mean_rows(measure: str, values: dict[str, list], seeds: list[int], patients, chance: float, preset) -> list[dict]:
     """Of a value per query: the seeds' mean has an interval over patients; a difference is paired by query."""
-    n, weights = {"n_bootstrap": preset.n_bootstrap}, patient_weights(patients, preset.n_bootstrap)
+    n = {"n_bootstrap": preset.n_bootstrap}
     mean = {base: np.mean(runs, axis=0) for base, runs in values.items()}
     rows = [score_row("", "mean", mean_score("", mean[""], patients, chance=chance, **n))]
     rows += [
         score_row("", str(s), mean_score("", run, patients, chance=chance, **n)) for s, run in zip(seeds, values[""], strict=True)
     ]
-    resampled = {base: weights @ one / weights.sum(1) for base, one in mean.items()}
-    for base in list(values)[1:]:
-        value = float((mean[""] - mean[base]).mean())
-        gain = paired_difference("", resampled[""], resampled[base], value, n=len(set(patients)))
-        rows.append(score_row("", f"minus {base}", gain))
+    rows += [score_row("", f"minus {b}", mean_difference(mean[""], mean[b], patients, **n)) for b in list(values)[1:]]
     return [{"measure": measure} | row for row in rows]
 
 

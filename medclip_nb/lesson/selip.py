@@ -113,11 +113,17 @@ def pairs(heads: HeadUnits, recipe: Recipe, *, beside: tuple[Tensor, ...] = ()) 
     return ImagePairs(heads.units, heads.features, recipe, similarity=sim, augment=moved_and_dimmed, beside=beside)
 
 
-def text_matrix(units: Units, features: Tensor, recipe: Recipe, found: Findings) -> Float[Tensor, "text text"] | None:
-    """How alike the texts of some units are by the recipe's ruler; None where the recipe does not ask."""
+def text_matrix(
+    units: Units, features: Tensor, recipe: Recipe, found: Findings | None = None
+) -> Float[Tensor, "text text"] | None:
+    """How alike the texts of some units are by the recipe's ruler; None where the recipe does not ask.
+
+    What nobody says that the texts find is read from them.
+    """
     if recipe.targets != "similar":
         return None
-    train = np.unique(units.table["text_id"].to_numpy()[units.rows("train")])
+    train = training_texts(units)
+    found = read_findings(units.texts) if found is None else found
     emb = (features - features[train].mean(0)).numpy()
     return torch.from_numpy(text_similarity(recipe.similarity, found, emb, fit_on=[found[i] for i in train]))
 
@@ -131,8 +137,12 @@ def read_findings(texts: list[str]) -> Findings:
 
 def centred(heads: HeadUnits, texts: list[str]) -> Float[np.ndarray, "text dim"]:
     """Sentence embeddings of any texts less the mean of the training texts: what all sentences share says nothing."""
-    train = np.unique(heads.table["text_id"].to_numpy()[heads.rows("train")])
-    return (embed_texts(texts) - heads.features[train].mean(0)).numpy()
+    return (embed_texts(texts) - heads.features[training_texts(heads.units)].mean(0)).numpy()
+
+
+def training_texts(units: Units) -> Int[np.ndarray, " text"]:
+    """Numbers of the texts that training units have."""
+    return np.unique(units.table["text_id"].to_numpy()[units.rows("train")])
 
 
 def head_plan(preset: Preset, n_units: int, *, seed: int) -> Plan:

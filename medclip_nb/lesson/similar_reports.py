@@ -13,17 +13,14 @@ from ..config import HEAD_BATCH, RECIPES, Recipe
 from ..data.catalog import Dataset
 from ..data.manifest import ManifestError
 from ..data.readers import read_mask
-from ..data.selfcheck import small_map
 from ..data.studies import read_images
-from ..learn.checkpoint import save_model
 from ..learn.losses import soft_contrastive_loss
-from ..learn.pretrain import pretrain
 from ..measure.statistics import Score, mean_score
 from ..model.dual_encoder import DualEncoder
 from ..text.alike import text_similarity
 from . import selip, selip_scores
 from .notebook import Lesson
-from .steps import model_card
+from .steps import fit, save
 
 CLIP = replace(RECIPES["clip"], name="clip_distinct", batches="distinct")
 LEVELS = {"its own text": 0, "alike (half or more)": 1, "a little alike": 2, "not alike": 3}
@@ -71,7 +68,7 @@ def rich_study(data: Dataset) -> str:
 
 def ruler_table(heads: selip.HeadUnits, rulers: tuple[str, ...], *, most: int = 400) -> pd.DataFrame:
     """How well each ruler agrees with the findings two training texts share, and where a row of its target lies in a batch."""
-    ids = np.unique(heads.table["text_id"].to_numpy()[heads.rows("train")])[:most]
+    ids = selip.training_texts(heads.units)[:most]
     found = [heads.found[i] for i in ids]
     emb = heads.features.numpy()[ids] - heads.features.numpy()[ids].mean(0)
     shared, off = selip_scores.gains(found, found), ~np.eye(len(ids), dtype=bool)
@@ -143,19 +140,14 @@ def train(lesson: Lesson, heads: selip.HeadUnits, recipe: Recipe) -> tuple[DualE
     """A trained model and its history; interrupted and called again, it goes on where it was."""
     model = selip.head_model(heads, recipe, seed=lesson.seed)
     plan = selip.head_plan(lesson.preset, len(heads.rows("train")), seed=lesson.seed)
-    history = pretrain(model, selip.pairs(heads, recipe), recipe=recipe, plan=plan, folder=lesson.folder / recipe.name)
-    print(*history.attrs["advice"], sep="\n", end="\n" * bool(history.attrs["advice"]))
-    return model, history
+    return model, fit(lesson, model, selip.pairs(heads, recipe), recipe=recipe, plan=plan)
 
 
 def hand_over(
     lesson: Lesson, model: DualEncoder, heads: selip.HeadUnits, history: pd.DataFrame, *, recipe: Recipe, folder: Path
 ) -> Path:
     """Saves the model folder; what a first batch is compared with is the average volume."""
-    folder.mkdir(parents=True, exist_ok=True)
-    seen, card = small_map(heads.units.images[heads.rows("train")[:400]]), model_card(lesson, history, recipe)
-    history.to_csv(folder / "history.csv", index=False)
-    return save_model(model, folder / "model", contract=lesson.data.contract, seen=seen, card=card)
+    return save(lesson, folder, model, images=heads.units.images[heads.rows("train")[:400]], history=history, recipe=recipe)
 
 
 def scores(models: dict[str, DualEncoder], heads: selip.HeadUnits, *, n_bootstrap: int) -> dict[tuple[str, str], Score]:

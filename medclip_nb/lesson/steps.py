@@ -12,14 +12,15 @@ from ..data.phantoms import caption
 from ..data.selfcheck import check_first_batch, small_map
 from ..data.studies import Units, load_units
 from ..learn.checkpoint import from_pretrained, save_model
+from ..learn.organ_pairs import OrganPairs
 from ..learn.pairs import ImagePairs
-from ..learn.plan import plan
+from ..learn.plan import Plan, plan
 from ..learn.pretrain import pretrain
 from ..measure.embeddings import EmbeddingTable, embed_text_features
 from ..measure.retrieval import chance_recall_at, first_ranks, recall_at
 from ..measure.statistics import Score, mean_score
 from ..measure.zero_shot import class_embeddings, majority_share, predict
-from ..model.dual_encoder import DualEncoder, build_model
+from ..model.dual_encoder import DualEncoder, TextSide, build_model
 from ..model.text_tower import embed_texts
 from .notebook import Lesson, require
 
@@ -57,17 +58,27 @@ def train(lesson: Lesson, model: DualEncoder, units: Units, recipe: Recipe) -> p
     """
     how = plan(lesson.preset, seed=lesson.seed, pretrained_tower=model.config.image_tower == PRETRAINED_TOWER)
     pairs = ImagePairs(units, embed_texts(units.texts), recipe)
-    history = pretrain(model, pairs, recipe=recipe, plan=how, folder=lesson.folder / recipe.name)
+    return fit(lesson, model, pairs, recipe=recipe, plan=how)
+
+
+def fit(lesson: Lesson, model: TextSide, pairs: ImagePairs | OrganPairs, *, recipe: Recipe, plan: Plan) -> pd.DataFrame:
+    """Trains in the recipe's own folder of the lesson, prints the advice and gives the history."""
+    history = pretrain(model, pairs, recipe=recipe, plan=plan, folder=lesson.folder / recipe.name)
     print(*history.attrs["advice"], sep="\n", end="\n" * bool(history.attrs["advice"]))
     return history
 
 
 def hand_over(lesson: Lesson, folder: Path, *, model: DualEncoder, units: Units, history: pd.DataFrame, recipe: Recipe) -> Path:
     """Saves what later lessons need: the model folder and the history."""
+    return save(lesson, folder, model, images=units.images[train_images(units)], history=history, recipe=recipe)
+
+
+def save(lesson: Lesson, folder: Path, model: TextSide, *, images: np.ndarray, history: pd.DataFrame, recipe: Recipe) -> Path:
+    """The model folder and the history; what a first batch is compared with later is the mean of some training images."""
     folder.mkdir(parents=True, exist_ok=True)
     history.to_csv(folder / "history.csv", index=False)
-    seen, card = small_map(units.images[train_images(units)]), model_card(lesson, history, recipe)
-    return save_model(model, folder / "model", contract=lesson.data.contract, seen=seen, card=card)
+    card = model_card(lesson, history, recipe)
+    return save_model(model, folder / "model", contract=lesson.data.contract, seen=small_map(images), card=card)
 
 
 def trained_slices(lesson: Lesson) -> Trained:

@@ -16,7 +16,7 @@ from ..learn.plan import plan
 from ..learn.pretrain import pretrain
 from ..measure.embeddings import embed_images
 from ..measure.retrieval import chance_recall_at, first_ranks, recall_at, same
-from ..measure.statistics import mean_score, paired_difference, patient_weights
+from ..measure.statistics import mean_difference, mean_score
 from ..model.adapter import build_adapter
 from ..model.dual_encoder import build_model
 from ..model.pooling import POOLINGS
@@ -105,7 +105,6 @@ def _recall_rows(cells: Cells, table: pd.DataFrame, preset: config.Preset) -> li
     """R@k, a hit being the share of seeds that found the study, so that the interval is over patients of all seeds together."""
     reports, patients = table["report"].to_numpy(str), table["patient_id"].to_numpy(str)
     variants, rows = [v for v in dict.fromkeys(v for v, _ in cells) if v not in UNTRAINED], []
-    weights = patient_weights(patients, preset.n_bootstrap)
     for k in (1, 10):
         chance = chance_recall_at(same(reports, reports), k)
         hits = {v: np.mean([recall_at(found["ranks"], k) for (w, _), found in cells.items() if w == v], axis=0) for v in variants}
@@ -114,8 +113,7 @@ def _recall_rows(cells: Cells, table: pd.DataFrame, preset: config.Preset) -> li
             score = mean_score("", own, patients, chance=chance, n_bootstrap=preset.n_bootstrap)
             rows.append(about | score_row("all findings", "mean", score))
             if variant != variants[0]:
-                resampled = (weights @ h / weights.sum(1) for h in (own, hits[variants[0]]))
-                gain = paired_difference("", *resampled, float(np.mean(own - hits[variants[0]])), n=score.n)
+                gain = mean_difference(own, hits[variants[0]], patients, n_bootstrap=preset.n_bootstrap)
                 rows.append(about | score_row("all findings", f"minus {variants[0]}", gain))
     return rows
 

@@ -1,23 +1,17 @@
 """What lesson 12 shows: lesson 08's model against the same network from scratch, where few studies have labels or outlines."""
 
-import re
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, UInt8
 
 from ..config import RECIPES
-from ..learn import head_labels
 from ..learn.checkpoint import from_pretrained
-from ..learn.segmentation import fit_masks, predict_masks
 from ..measure import segmentation
 from ..measure.findings import Truth, mean_auc
 from ..measure.statistics import Score, mean_score
 from ..model.dual_encoder import DualEncoder
 from . import selip, selip_scores, similar_reports, transfer_studies
 from .notebook import Lesson, require
-
-SPLITS = ("train", "val", "test")
 
 
 def models(lesson: Lesson, heads: selip.HeadUnits) -> dict[str, DualEncoder]:
@@ -35,23 +29,16 @@ def label_scores(
     lesson: Lesson, heads: selip.HeadUnits, starts: dict[str, DualEncoder], percent: int
 ) -> dict[str, Float[np.ndarray, "unit kind"]]:
     """Scores of the kinds on the test volumes, by probe and by fine-tuning, from labels of a share of the training studies."""
-    names = kinds(heads).names
-    rows = {split: heads.rows(split) for split in SPLITS} | {"train": transfer_studies.share_of(heads, percent, lesson.seed)}
-    labels = {split: selip_scores.label_matrix(heads, own, names, of="kind") for split, own in rows.items()}
-    images, found = transfer_studies.images_of, {}
+    train, found = transfer_studies.share_of(heads, percent, lesson.seed), {}
     for start, model in starts.items():
-        features = {split: selip.features(model, heads, own) for split, own in rows.items()}
-        found[f"probe, {start}"] = head_labels.probe(features, labels)["test"]
-        fitted = head_labels.fit_labels(
-            model, images(heads, rows["train"]), labels["train"], seed=lesson.seed, **few_steps(lesson)
-        )
-        found[f"fine-tuned, {start}"] = head_labels.label_scores(fitted, images(heads, rows["test"]))
+        read = transfer_studies.read_labels(model, heads, train, seed=lesson.seed, n_steps=n_steps(lesson))
+        found |= {f"{way}, {start}": scores for way, scores in read.items()}
     return found
 
 
-def few_steps(lesson: Lesson) -> dict[str, int]:
+def n_steps(lesson: Lesson) -> int | None:
     """At smoke a fit has a tenth of the steps: it shows that all runs, and learns little."""
-    return {"n_steps": 30} if lesson.preset.name == "smoke" else {}
+    return 30 if lesson.preset.name == "smoke" else None
 
 
 def kinds(heads: selip.HeadUnits) -> Truth:
@@ -69,14 +56,9 @@ def outlines(
 ) -> dict[str, Bool[np.ndarray, "unit slice row column"]]:
     """What each start marks on the test volumes after so many training studies with masks."""
     train = transfer_studies.labelled(heads, n, lesson.seed)
-    wanted = transfer_studies.lesion_labels(lesson.data.root, heads.table.iloc[train]) > 0
-    images, test = transfer_studies.images_of, heads.rows("test")
-    found, rates = {}, transfer_studies.RATES
-    for start, model in starts.items():
-        how = {"seed": lesson.seed, "rate": rates.get(start, rates["selip"])} | few_steps(lesson)
-        fitted = fit_masks(model.tower, images(heads, train), wanted, **how)
-        found[start] = predict_masks(fitted, images(heads, test))
-    return found
+    how = {"root": lesson.data.root, "seed": lesson.seed, "n_steps": n_steps(lesson)}
+    rates = {start: transfer_studies.RATES.get(start, transfer_studies.RATES["selip"]) for start in starts}
+    return {k: transfer_studies.outline(model, heads, train, rate=rates[k], **how) for k, model in starts.items()}
 
 
 def true_lesions(lesson: Lesson, heads: selip.HeadUnits) -> UInt8[np.ndarray, "unit slice row column"]:
@@ -118,4 +100,4 @@ def curve(table: pd.DataFrame, measure: str) -> pd.DataFrame:
 def gains(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Differences from scratch with the same labels."""
     own = table[(table["measure"] == measure) & table["seed"].astype(str).str.startswith("minus")]
-    return own.assign(labels=[re.search(r"\d+ .*", v)[0] for v in own["variant"]])[["variant", "value", "low", "high"]]
+    return own[["variant", "value", "low", "high"]]

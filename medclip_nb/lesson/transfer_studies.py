@@ -1,11 +1,10 @@
 """The studies behind lesson 12: what SeLIP's and CLIP's towers are worth where few studies have masks or labels."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from .. import config
 from ..data import catalog
@@ -16,7 +15,7 @@ from ..learn import head_labels
 from ..learn.checkpoint import from_pretrained
 from ..learn.segmentation import fit_masks, predict_masks
 from ..measure import segmentation
-from ..measure.statistics import mean_score, paired_difference, patient_weights
+from ..measure.statistics import mean_difference, mean_score
 from ..model.dual_encoder import DualEncoder
 from . import selip, selip_scores
 from .claims import Cells, auc_rows, cell_folder, score_row
@@ -41,11 +40,9 @@ def masks_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.n
     """
     start, n = variant.split(", ")[0], int(variant.split()[-2])
     data, heads = catalog.load("head", preset), _heads(preset)
-    train, test = labelled(heads, n, seed), heads.rows("test")
-    wanted, lesions = (lesion_labels(data.root, heads.table.iloc[rows]) for rows in (train, test))
-    tower = encoder(start, heads, seed, preset).tower
-    model = fit_masks(tower, images_of(heads, train), wanted > 0, seed=seed, rate=RATES[start])
-    predicted, sick = predict_masks(model, images_of(heads, test)), focal(heads)[test]
+    test, model = heads.rows("test"), encoder(start, heads, seed, preset)
+    lesions, sick = lesion_labels(data.root, heads.table.iloc[test]), focal(heads)[test]
+    predicted = outline(model, heads, labelled(heads, n, seed), root=data.root, seed=seed, rate=RATES[start])
     patients = heads.table["patient_id"].to_numpy(str)[test]
     pair, spacing = (predicted[sick], lesions[sick] > 0), tuple(mm / k for mm, k in zip(FIELD_MM, lesions.shape[1:], strict=True))
     touched, volume = segmentation.touched(predicted[sick], lesions[sick])
@@ -56,6 +53,22 @@ def masks_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.n
         ALARMS: (predicted[~sick].any((1, 2, 3)), patients[~sick]),
     }
     return {name: values for name, (values, _) in found.items()} | {_whose(name): whose for name, (_, whose) in found.items()}
+
+
+def outline(
+    model: DualEncoder,
+    heads: selip.HeadUnits,
+    train: np.ndarray,
+    *,
+    root: Path,
+    seed: int,
+    rate: float,
+    n_steps: int | None = None,
+) -> Bool[np.ndarray, "unit slice row column"]:
+    """What a copy of the model's tower, with a decoder, marks on the test volumes after the masks of some training volumes."""
+    wanted = lesion_labels(root, heads.table.iloc[train]) > 0
+    fitted = fit_masks(model.tower, images_of(heads, train), wanted, seed=seed, rate=rate, n_steps=n_steps)
+    return predict_masks(fitted, images_of(heads, heads.rows("test")))
 
 
 def masks_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
@@ -69,13 +82,19 @@ def labels_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
     """Kinds of finding on the test volumes, from one start and labels of a share of the studies: by a probe, by fine-tuning."""
     start, share = variant.split(", ")[0], int(variant.split()[-2])
     heads = _heads(preset)
+    return read_labels(encoder(start, heads, seed, preset), heads, share_of(heads, share, seed), seed=seed)
+
+
+def read_labels(
+    model: DualEncoder, heads: selip.HeadUnits, train: np.ndarray, *, seed: int, n_steps: int | None = None
+) -> dict[str, Float[np.ndarray, "unit kind"]]:
+    """Scores of the kinds on the test volumes in each of WAYS, from the labels of some training volumes."""
     names = selip_scores.truth(heads, heads.rows("test"), of="kind").names
-    rows = {"train": share_of(heads, share, seed), "val": heads.rows("val"), "test": heads.rows("test")}
+    rows = {"train": train, "val": heads.rows("val"), "test": heads.rows("test")}
     labels = {split: selip_scores.label_matrix(heads, own, names, of="kind") for split, own in rows.items()}
-    model = encoder(start, heads, seed, preset)
     probed = head_labels.probe({split: selip.features(model, heads, own) for split, own in rows.items()}, labels)["test"]
-    fitted = head_labels.fit_labels(model, images_of(heads, rows["train"]), labels["train"], seed=seed)
-    return {"probe": probed, "fine-tuned": head_labels.label_scores(fitted, images_of(heads, rows["test"]))}
+    fitted = head_labels.fit_labels(model, images_of(heads, train), labels["train"], seed=seed, n_steps=n_steps)
+    return dict(zip(WAYS, (probed, head_labels.label_scores(fitted, images_of(heads, rows["test"]))), strict=True))
 
 
 def labels_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
@@ -110,7 +129,7 @@ def labelled(heads: selip.HeadUnits, n: int, seed: int) -> Int[np.ndarray, " uni
 def lesion_labels(root: Path, table: pd.DataFrame) -> UInt8[np.ndarray, "unit slice row column"]:
     """The mask of each unit with the labels of the focal findings that its own sequence shows; the rest is 0."""
     maps = {name: read_mask(root / name).astype(np.uint8) for name in table["lesions"].unique()}
-    shown = [[f["label"] for f in json.loads(text) if f["kind"] not in SYSTEMS] for text in table["findings"]]
+    shown = [[f["label"] for f in selip.said(text) if f["kind"] not in SYSTEMS] for text in table["findings"]]
     pairs = zip(table["lesions"], shown, strict=True)
     return np.stack([np.where(np.isin(maps[name], labels), maps[name], np.uint8(0)) for name, labels in pairs])
 
@@ -148,7 +167,6 @@ def _mean_rows(cells: Cells, measure: str, preset: config.Preset) -> list[dict]:
     whose = next(iter(cells.values()))[_whose(measure)]
     runs = {v: np.array([found[measure] for (w, _), found in cells.items() if w == v], float) for v in variants}
     means = {v: _known_mean(own) for v, own in runs.items()}
-    weights = patient_weights(whose, preset.n_bootstrap)
     for variant, own in means.items():
         known, about = ~np.isnan(own), {"variant": variant, "measure": measure}
         if known.sum() == 0:
@@ -157,9 +175,7 @@ def _mean_rows(cells: Cells, measure: str, preset: config.Preset) -> list[dict]:
         rows.append(about | score_row("", "mean", score))
         both = known & ~np.isnan(means[variants[0]])
         if variant != variants[0] and both.any():
-            pair = [values[both] for values in (own, means[variants[0]])]
-            resampled = (weights[:, both] @ values / weights[:, both].sum(1) for values in pair)
-            gain = paired_difference("", *resampled, float(np.mean(pair[0] - pair[1])), n=len(set(whose[both])))
+            gain = mean_difference(own[both], means[variants[0]][both], whose[both], n_bootstrap=preset.n_bootstrap)
             rows.append(about | score_row("", f"minus {variants[0]}", gain))
     return rows
 

@@ -83,6 +83,15 @@ def paired_difference(
     return Score(name, value, low, high, n, "patients", 0.0)
 
 
+def mean_difference(
+    better: Float[np.ndarray, " item"], worse: Float[np.ndarray, " item"], patients: np.ndarray, *, n_bootstrap: int
+) -> Score:
+    """Mean of one value per item less the mean of another value of the same items, paired, with an interval over patients."""
+    weights = patient_weights(patients, n_bootstrap)
+    means = (weights @ values / weights.sum(1) for values in (better, worse))
+    return paired_difference("", *means, float(np.mean(better - worse)), n=len(np.unique(patients)))
+
+
 def patient_weights(patients: np.ndarray, n_bootstrap: int, *, seed: int = 0) -> Int[np.ndarray, "resample item"]:
     """How often each item counts in each resample of patients: what fast statistics take instead of resampled arrays."""
     numbers = np.unique(np.asarray(patients), return_inverse=True)[1]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..config import EMBED_DIM, ORGAN_TOWER, RECIPES, Recipe, choose
-from .dual_encoder import TextSide
+from .dual_encoder import TextSide, scaled
 from .encoders import image_tower
 from .organ_pooling import ORGAN_POOLINGS, masks_of, shares_inside
 from .text_tower import MINILM, text_dim
@@ -80,7 +80,7 @@ class OrganEncoder(TextSide):
         self, images: UInt8[Tensor, "b channel slice row column"], masks: UInt8[Tensor, "b slice row column"], organ: Tensor
     ) -> tuple[Float[Tensor, "b width *grid"], Float[Tensor, "b organ *grid"], Int[Tensor, "b organ"]]:
         """Feature map, share of each cell inside each organ, and the organs' numbers: what a pooling takes."""
-        pixels, n_organs = images.float().div(127.5).sub(1), len(self.config.organs)
+        pixels, n_organs = scaled(images), len(self.config.organs)
         if self.config.form == "crops":
             inside, number = masks[:, None].float() / 255, organ[:, None]
             pixels = torch.cat([pixels, 2 * inside - 1], dim=1)

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ... import config
 from ...files import sha256, whole, write_text
@@ -16,14 +17,19 @@ from .study import Study, Visit, list_visits, make_study
 
 VERSION = 2  # of the generator: raise it when the same seed gives other bytes
 MIN_PARALLEL = 24  # fewer studies are written without starting processes
+Row = TypeVar("Row")
 
 
 def write_study(root: Path, visit: Visit, size: tuple[int, int, int]) -> dict:
     """Writes one study's folder whole or not at all; gives its manifest row. A folder that is there is kept."""
-    folder = root / visit.study_id
+    return kept_study(root / visit.study_id, lambda part: _fill(part, visit, size))
+
+
+def kept_study(folder: Path, fill: Callable[[Path], None]) -> Any:
+    """What study.json says in a study's folder; `fill` makes the folder, whole or not at all, if it is not there."""
     if not folder.exists():
         with whole(folder, keep=True) as part:
-            _fill(part, visit, size)
+            fill(part)
     return json.loads((folder / "study.json").read_text(encoding="utf-8"))
 
 
@@ -69,8 +75,9 @@ def write_cohort(
 
     root, visits = Path(root), list_visits(n_train, n_val, n_test, seed)
     faults = {"defects": known(defects), "studies": [n_train, n_val, n_test]} if defects else {}
-    _claim(root, {"version": VERSION, "size": list(size), "seed": seed} | faults)
-    rows = list(tqdm(_rows(root, visits, size, workers), total=len(visits), desc="synthetic torsos", leave=False))
+    claim(root, {"version": VERSION, "size": list(size), "seed": seed} | faults)
+    made = written(write_study, {root / v.study_id: v for v in visits}, size, workers=workers)
+    rows = list(tqdm(made, total=len(visits), desc="synthetic torsos", leave=False))
     if defects:
         write_text(root / "defects.json", json.dumps(plant(root, visits, rows, size=size, names=defects), indent=1))
     return _save(rows, root)
@@ -85,7 +92,7 @@ def _save(rows: list[dict], root: Path) -> Path:
     return save_manifest(pd.DataFrame(rows), root / "manifest.csv")
 
 
-def _claim(root: Path, settings: dict) -> None:
+def claim(root: Path, settings: dict) -> None:
     """A folder holds studies of one size, seed and generator: another cohort in it would be mixed up with them."""
     file = root / "settings.json"
     if file.exists() and json.loads(file.read_text(encoding="utf-8")) != settings:
@@ -93,31 +100,42 @@ def _claim(root: Path, settings: dict) -> None:
     write_text(file, json.dumps(settings))
 
 
-def _rows(root: Path, visits: list[Visit], size, workers: int | None) -> Iterator[dict]:
-    missing = sum(not (root / v.study_id).exists() for v in visits)
+def written(
+    write: Callable[[Path, Visit, tuple[int, int, int]], Row],
+    folders: dict[Path, Visit],
+    size: tuple[int, int, int],
+    *,
+    workers: int | None,
+) -> Iterator[Row]:
+    """`write(root, visit, size)` of each visit, in order; `folders` are where they go. Few missing ones need no processes."""
+    roots, visits = [folder.parent for folder in folders], list(folders.values())
+    missing = sum(not folder.exists() for folder in folders)
     workers = min(workers or os.cpu_count() or 1, missing // MIN_PARALLEL + 1)
     if workers == 1:
-        yield from (write_study(root, v, size) for v in visits)
+        yield from (write(root, v, size) for root, v in zip(roots, visits, strict=True))
         return
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        n = len(visits)
         try:
-            yield from pool.map(write_study, [root] * n, visits, [size] * n, chunksize=8)
+            yield from pool.map(write, roots, visits, [size] * len(visits), chunksize=8)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def kept_cohort(name: str, version: int, settings: dict, write: Callable[..., Path]) -> Path:
+    """Manifest of the cohort of these settings among the artifacts, written the first time it is asked for."""
+    key = hashlib.sha256(json.dumps([version, settings]).encode()).hexdigest()[:12]
+    root = config.artifacts_dir() / "cohorts" / f"{name}-{key}"
+    manifest = root / "manifest.csv"
+    return manifest if manifest.exists() else write(root, **settings)
 
 
 def torso_cohort(preset: config.Preset, *, seed: int = 0) -> Path:
     """Manifest of a preset's volumes, written the first time it is asked for."""
     n = {"n_train": preset.n_train, "n_val": preset.n_val, "n_test": preset.n_test}
-    settings = n | {"size": preset.volume_size, "seed": seed}
-    key = hashlib.sha256(json.dumps([VERSION, settings]).encode()).hexdigest()[:12]
-    root = config.artifacts_dir() / "cohorts" / f"torso-{key}"
-    manifest = root / "manifest.csv"
-    return manifest if manifest.exists() else write_cohort(root, **settings)
+    return kept_cohort("torso", VERSION, n | {"size": preset.volume_size, "seed": seed}, write_cohort)
 
 
 def radiograph_cohort(preset: config.Preset, *, seed: int = 0) -> Path:

@@ -1,15 +1,12 @@
 """Writes a cohort of synthetic head MR as files with a manifest; the same call always writes the same bytes."""
 
-import hashlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from .... import config
-from ....files import sha256, whole
+from ....files import sha256
 from ...manifest import save_manifest
-from ..cohort import MIN_PARALLEL, _claim
+from ..cohort import claim, kept_cohort, kept_study, written
 from ..formats import nifti_bytes
 from ..study import Visit, list_visits
 from .reports import write_reports
@@ -35,11 +32,7 @@ def examination(study_id: str) -> str:
 
 def write_study(root: Path, visit: Visit, size: tuple[int, int, int]) -> list[dict]:
     """Writes one examination's folder whole or not at all; gives its manifest rows. A folder that is there is kept."""
-    folder = root / head_id(visit)
-    if not folder.exists():
-        with whole(folder, keep=True) as part:
-            _fill(part, visit, size)
-    return json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    return kept_study(root / head_id(visit), lambda part: _fill(part, visit, size))
 
 
 def _fill(part: Path, visit: Visit, size: tuple[int, int, int]) -> None:
@@ -89,35 +82,15 @@ def write_head_cohort(
     from tqdm.auto import tqdm
 
     root, visits = Path(root), list_visits(n_train, n_val, n_test, seed)
-    _claim(root, {"version": f"head {VERSION}", "size": list(size), "seed": seed})
+    claim(root, {"version": f"head {VERSION}", "size": list(size), "seed": seed})
     template()  # so that it is in the cache before the processes start
-    written = _written(root, visits, size, workers)
-    rows = [row for rows in tqdm(written, total=len(visits), desc="synthetic heads", leave=False) for row in rows]
+    made = written(write_study, {root / head_id(v): v for v in visits}, size, workers=workers)
+    rows = [row for rows in tqdm(made, total=len(visits), desc="synthetic heads", leave=False) for row in rows]
     return save_manifest(pd.DataFrame(rows), root / "manifest.csv")
-
-
-def _written(root: Path, visits: list[Visit], size, workers: int | None) -> Iterator[list[dict]]:
-    missing = sum(not (root / head_id(v)).exists() for v in visits)
-    workers = min(workers or os.cpu_count() or 1, missing // MIN_PARALLEL + 1)
-    if workers == 1:
-        yield from (write_study(root, v, size) for v in visits)
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        n = len(visits)
-        try:
-            yield from pool.map(write_study, [root] * n, visits, [size] * n, chunksize=8)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def head_cohort(preset: config.Preset, *, seed: int = 0) -> Path:
     """Manifest of a preset's examinations, written the first time it is asked for."""
     n_train, n_val, n_test = config.choose(STUDIES, "preset of head MR", preset.name)
     settings = {"n_train": n_train, "n_val": n_val, "n_test": n_test, "size": SIZES[preset.name], "seed": seed}
-    key = hashlib.sha256(json.dumps([VERSION, settings]).encode()).hexdigest()[:12]
-    root = config.artifacts_dir() / "cohorts" / f"head-{key}"
-    manifest = root / "manifest.csv"
-    return manifest if manifest.exists() else write_head_cohort(root, **settings)
+    return kept_cohort("head", VERSION, settings, write_head_cohort)
