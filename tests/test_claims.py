@@ -159,6 +159,16 @@ def test_a_difference_is_the_row_of_its_variant_and_measure(lying_beside):
     assert claims.difference("toy", "NA", "AUC").low == 0.1
 
 
+def test_a_difference_is_from_the_base_that_is_named(monkeypatch):
+    other = ("NA", "AUC", "all findings", "minus none, distinct", 0.05, -0.1, 0.2, 12, "patients", 0.0)
+    table = pd.concat([toy_table(), pd.DataFrame([other], columns=COLUMNS)])
+    monkeypatch.setattr(claims, "published", lambda name: table)
+    assert claims.difference("toy", "NA", "AUC").value == claims.difference("toy", "NA", "AUC", base="none").value == 0.2
+    assert claims.difference("toy", "NA", "AUC", base="none, distinct").value == 0.05
+    with pytest.raises(ValueError, match="no difference for 'NA'"):
+        claims.difference("toy", "NA", "AUC", base="some")
+
+
 @pytest.mark.parametrize(("variant", "measure"), [("none", "AUC"), ("NA", "R@5"), ("prompt", "AUC")])
 def test_a_difference_that_is_not_in_the_table_is_named(lying_beside, variant, measure):
     with pytest.raises(ValueError, match=f"no difference for '{variant}' in '{measure}'; choose one of: NA: AUC, NA: R@1"):

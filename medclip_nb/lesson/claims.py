@@ -58,13 +58,14 @@ def published(name: str) -> pd.DataFrame:
     return pd.read_csv(config.shipped("notebooks") / "results" / f"{name}.csv", keep_default_na=False, na_values=[""])
 
 
-def difference(name: str, variant: str, measure: str) -> Score:
-    """How much better a variant is than the study's first one, over all findings and seeds, paired.
+def difference(name: str, variant: str, measure: str, *, base: str = "") -> Score:
+    """How much better a variant is than another (the first it is compared with), over all findings and seeds, paired.
 
     Raises ValueError if the table has no such difference.
     """
     table = published(name)
-    table = table[table["seed"].astype(str).str.startswith("minus ")]
+    seed = table["seed"].astype(str)
+    table = table[seed == f"minus {base}" if base else seed.str.startswith("minus ")]
     chosen = table[(table["variant"] == variant) & (table["measure"] == measure)]
     if chosen.empty:
         known = ", ".join(dict.fromkeys(table["variant"] + ": " + table["measure"]))
