@@ -37,7 +37,7 @@ MOST_LINES = {
     "learn": 1_530,
     "measure": 1_000,
     "show": 950,
-    "lesson": 5_000,
+    "lesson": 5_600,
 }
 MOST_MODULE_LINES, MOST_FUNCTION_LINES = 230, 30
 FRAMEWORK_NAMES = {"forward", "error"}  # documented by the class they override

@@ -18,8 +18,10 @@ from medclip_nb.data.selfcheck import small_map
 from medclip_nb.learn import head_labels, segmentation
 from medclip_nb.learn.checkpoint import save_model
 from medclip_nb.learn.head_labels import Classifier, fit_labels, label_scores, probe
+from medclip_nb.lesson import transfer
 from medclip_nb.lesson import transfer_studies as studies
 from medclip_nb.lesson.claims import cell_folder
+from medclip_nb.lesson.real_head import Head
 from medclip_nb.measure.statistics import auc
 from medclip_nb.model.dual_encoder import build_model
 
@@ -243,3 +245,27 @@ def test_a_distance_that_nobody_knows_is_not_in_the_table():
     table = studies.masks_table(made_up({("clip, 20 studies", 0): [0.0] * 4}, [np.nan] * 4), SMOKE)
     assert studies.DISTANCE not in set(table["measure"])
     assert set(table["measure"]) == {studies.DICE, studies.TOUCHED, studies.ALARMS}
+
+
+# pictures of masks, and real heads
+
+
+def test_the_slice_with_most_of_the_first_mask_is_shown_once_with_each_mask():
+    images = np.arange(2 * 3 * 2 * 2).reshape(2, 3, 2, 2).astype(np.uint8)
+    truth, found = np.zeros(images.shape, bool), np.zeros(images.shape, bool)
+    truth[0, 2, 0], truth[1, 1, 1, 1], found[0, 2, 1, 1] = True, True, True
+    pictures, labels, titles = transfer.stacked(images, {"truth": truth, "found": found}, ["FLAIR", "DWI"])
+    assert [p.tolist() for p in pictures] == [images[i, k].tolist() for i, k in ((0, 2), (0, 2), (1, 1), (1, 1))]
+    assert titles == ["FLAIR: truth", "FLAIR: found", "DWI: truth", "DWI: found"]
+    assert [int(one.sum()) for one in labels] == [2, 1, 1, 0]
+
+
+def test_real_heads_are_scored_against_their_own_masks(monkeypatch):
+    lesions = np.zeros((8, 16, 16), np.int32)
+    lesions[2:4, 5:9, 5:9] = 7
+    heads = [Head(f"S{k}", {"FLAIR": (lesions * 9 * k).astype(np.uint8)}, lesions, 1, 1, 1.0) for k in (0, 1)]
+    monkeypatch.setattr(transfer, "predict_masks", lambda network, images: (images > network)[:, 0])
+    marked, table = transfer.marked_on_real(heads, {"bright": 40, "all dark too": -1})
+    assert table["subject"].tolist() == ["S0", "S1"]
+    assert table["Dice, bright"].tolist() == [0, 1]
+    assert marked["all dark too"].all()

@@ -6,11 +6,13 @@ from jaxtyping import Bool, Float, UInt8
 
 from ..config import RECIPES
 from ..learn.checkpoint import from_pretrained
+from ..learn.segmentation import predict_masks
 from ..measure import segmentation
 from ..measure.findings import Truth, mean_auc
 from ..measure.statistics import Score, mean_score
 from ..model.dual_encoder import DualEncoder
-from . import selip, selip_scores, similar_reports, transfer_studies
+from ..model.segmenter import Segmenter
+from . import real_head, selip, selip_scores, similar_reports, transfer_studies
 from .notebook import Lesson, require
 
 
@@ -51,14 +53,30 @@ def auc_scores(truth: Truth, found: dict[str, np.ndarray], *, n_bootstrap: int) 
     return [mean_auc(f"mean AUC, {way}", truth, [scores], n_bootstrap=n_bootstrap) for way, scores in found.items()]
 
 
-def outlines(
-    lesson: Lesson, heads: selip.HeadUnits, starts: dict[str, DualEncoder], n: int
-) -> dict[str, Bool[np.ndarray, "unit slice row column"]]:
-    """What each start marks on the test volumes after so many training studies with masks."""
+def outliners(lesson: Lesson, heads: selip.HeadUnits, starts: dict[str, DualEncoder], n: int) -> dict[str, Segmenter]:
+    """What each start has become after so many training studies with masks."""
     train = transfer_studies.labelled(heads, n, lesson.seed)
     how = {"root": lesson.data.root, "seed": lesson.seed, "n_steps": n_steps(lesson)}
     rates = {start: transfer_studies.RATES.get(start, transfer_studies.RATES["selip"]) for start in starts}
-    return {k: transfer_studies.outline(model, heads, train, rate=rates[k], **how) for k, model in starts.items()}
+    return {k: transfer_studies.fit_outlines(model, heads, train, rate=rates[k], **how) for k, model in starts.items()}
+
+
+def marked_on_test(
+    heads: selip.HeadUnits, networks: dict[str, Segmenter]
+) -> dict[str, Bool[np.ndarray, "unit slice row column"]]:
+    """What each network marks on the test volumes."""
+    images = transfer_studies.images_of(heads, heads.rows("test"))
+    return {start: predict_masks(network, images) for start, network in networks.items()}
+
+
+def marked_on_real(
+    seen: list[real_head.Head], networks: dict[str, Segmenter]
+) -> tuple[dict[str, Bool[np.ndarray, "subject slice row column"]], pd.DataFrame]:
+    """What each network marks on the FLAIR of real heads, and its Dice with their masks: a row per subject."""
+    images, lesions = np.stack([head.images["FLAIR"][None] for head in seen]), np.stack([head.lesions > 0 for head in seen])
+    marked = {start: predict_masks(network, images) for start, network in networks.items()}
+    scores = {f"Dice, {start}": segmentation.dice(own, lesions) for start, own in marked.items()}
+    return marked, pd.DataFrame({"subject": [head.name for head in seen]} | scores)
 
 
 def true_lesions(lesson: Lesson, heads: selip.HeadUnits) -> UInt8[np.ndarray, "unit slice row column"]:
@@ -78,14 +96,23 @@ def cuts(
     heads: selip.HeadUnits, marked: dict[str, np.ndarray], lesions: np.ndarray, units: list[int]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """The slice with most lesion of some test volumes: truth and what each start marks, as images, label maps and titles."""
-    images, labels, titles, test = [], [], [], heads.rows("test")
-    for i in units:
-        at = int((lesions[i] > 0).sum((1, 2)).argmax())
-        for title, mask in ({"truth": lesions[i] > 0} | {start: own[i] for start, own in marked.items()}).items():
-            images.append(heads.units.images[heads.table["image"].iloc[test[i]], 0, at])
-            labels.append(mask[at].astype(np.uint8))
-            titles.append(f"{heads.table['sequence'].iloc[test[i]]}: {title}")
-    return np.stack(images), np.stack(labels), titles
+    test = heads.rows("test")
+    images = heads.units.images[heads.table["image"].to_numpy()[test[units]], 0]
+    names = heads.table["sequence"].to_numpy(str)[test[units]]
+    return stacked(images, {"truth": lesions[units] > 0} | {start: own[units] for start, own in marked.items()}, list(names))
+
+
+def stacked(
+    images: UInt8[np.ndarray, "volume slice row column"],
+    masks: dict[str, Bool[np.ndarray, "volume slice row column"]],
+    names: list[str],
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The slice of each volume with most of the first mask, once with each mask: images, label maps and titles."""
+    first = next(iter(masks.values()))
+    at = [(i, int(mask.sum((1, 2)).argmax())) for i, mask in enumerate(first)]
+    cut = [(images[i, k], own[i, k].astype(np.uint8), f"{names[i]}: {title}") for i, k in at for title, own in masks.items()]
+    pictures, labels, titles = zip(*cut, strict=True)
+    return np.stack(pictures), np.stack(labels), list(titles)
 
 
 def curve(table: pd.DataFrame, measure: str) -> pd.DataFrame:

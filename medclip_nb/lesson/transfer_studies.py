@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from .. import config
 from ..data import catalog
@@ -17,6 +17,7 @@ from ..learn.segmentation import fit_masks, predict_masks
 from ..measure import segmentation
 from ..measure.statistics import mean_difference, mean_score
 from ..model.dual_encoder import DualEncoder
+from ..model.segmenter import Segmenter
 from . import selip, selip_scores
 from .claims import Cells, auc_rows, cell_folder, score_row
 from .head_studies import SELIP, SEQUENCES, heads_of
@@ -42,7 +43,8 @@ def masks_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.n
     data, heads = catalog.load("head", preset), _heads(preset)
     test, model = heads.rows("test"), encoder(start, heads, seed, preset)
     lesions, sick = lesion_labels(data.root, heads.table.iloc[test]), focal(heads)[test]
-    predicted = outline(model, heads, labelled(heads, n, seed), root=data.root, seed=seed, rate=RATES[start])
+    network = fit_outlines(model, heads, labelled(heads, n, seed), root=data.root, seed=seed, rate=RATES[start])
+    predicted = predict_masks(network, images_of(heads, test))
     patients = heads.table["patient_id"].to_numpy(str)[test]
     pair, spacing = (predicted[sick], lesions[sick] > 0), tuple(mm / k for mm, k in zip(FIELD_MM, lesions.shape[1:], strict=True))
     touched, volume = segmentation.touched(predicted[sick], lesions[sick])
@@ -55,7 +57,7 @@ def masks_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.n
     return {name: values for name, (values, _) in found.items()} | {_whose(name): whose for name, (_, whose) in found.items()}
 
 
-def outline(
+def fit_outlines(
     model: DualEncoder,
     heads: selip.HeadUnits,
     train: np.ndarray,
@@ -64,11 +66,10 @@ def outline(
     seed: int,
     rate: float,
     n_steps: int | None = None,
-) -> Bool[np.ndarray, "unit slice row column"]:
-    """What a copy of the model's tower, with a decoder, marks on the test volumes after the masks of some training volumes."""
+) -> Segmenter:
+    """A copy of the model's tower with a decoder, after the masks of some training volumes."""
     wanted = lesion_labels(root, heads.table.iloc[train]) > 0
-    fitted = fit_masks(model.tower, images_of(heads, train), wanted, seed=seed, rate=rate, n_steps=n_steps)
-    return predict_masks(fitted, images_of(heads, heads.rows("test")))
+    return fit_masks(model.tower, images_of(heads, train), wanted, seed=seed, rate=rate, n_steps=n_steps)
 
 
 def masks_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
