@@ -24,6 +24,7 @@ from medclip_nb.lesson.claims import cell_folder
 from medclip_nb.lesson.real_head import Head
 from medclip_nb.measure.statistics import auc
 from medclip_nb.model.dual_encoder import build_model
+from medclip_nb.model.segmenter import Segmenter
 
 SMOKE = replace(PRESETS["smoke"], n_bootstrap=50)
 COLUMNS = ["variant", "measure", "finding", "seed", "value", "low", "high", "n", "unit", "chance"]
@@ -260,12 +261,21 @@ def test_the_slice_with_most_of_the_first_mask_is_shown_once_with_each_mask():
     assert [int(one.sum()) for one in labels] == [2, 1, 1, 0]
 
 
-def test_real_heads_are_scored_against_their_own_masks(monkeypatch):
-    lesions = np.zeros((8, 16, 16), np.int32)
-    lesions[2:4, 5:9, 5:9] = 7
-    heads = [Head(f"S{k}", {"FLAIR": (lesions * 9 * k).astype(np.uint8)}, lesions, 1, 1, 1.0) for k in (0, 1)]
-    monkeypatch.setattr(transfer, "predict_masks", lambda network, images: (images > network)[:, 0])
-    marked, table = transfer.marked_on_real(heads, {"bright": 40, "all dark too": -1})
+def says(logit: float) -> Segmenter:
+    """A network that says the same of every voxel."""
+    network = Segmenter(encoder().tower).eval()
+    torch.nn.init.zeros_(network.out.weight)
+    torch.nn.init.constant_(network.out.bias, logit)
+    return network
+
+
+def test_real_heads_are_scored_against_their_own_masks():
+    lesions = np.zeros((2, 8, 16, 16), np.int32)
+    lesions[0, 2:4, 5:9, 5:9], lesions[1] = 7, 1
+    heads = [Head(f"S{k}", {"FLAIR": np.zeros((8, 16, 16), np.uint8)}, own, 1, 1, 1.0) for k, own in enumerate(lesions)]
+    marked, table = transfer.marked_on_real(heads, {"all": says(9), "none": says(-9)})
     assert table["subject"].tolist() == ["S0", "S1"]
-    assert table["Dice, bright"].tolist() == [0, 1]
-    assert marked["all dark too"].all()
+    assert table["Dice, all"].tolist() == pytest.approx([2 * 32 / (32 + 2048), 1])
+    assert table["Dice, none"].tolist() == [0, 0]
+    assert marked["all"].all()
+    assert not marked["none"].any()
