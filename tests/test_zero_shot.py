@@ -7,7 +7,7 @@ import pytest
 from toy import unit_vectors
 
 from medclip_nb.measure import zero_shot
-from medclip_nb.measure.zero_shot import class_embeddings, majority_share, predict, presence_score, spread
+from medclip_nb.measure.zero_shot import class_embeddings, contrast, majority_share, predict, spread
 
 VECTORS = {"cat": [1.0, 0], "kitten": [0.0, 1], "dog": [-1.0, 0]}
 TRUTH = np.array([True, True, False, False, False])
@@ -43,11 +43,14 @@ def test_collapsed_images_are_all_given_one_class():
     assert predict(np.ones((6, 3), np.float32), np.ones((4, 3), np.float32)).tolist() == [0] * 6
 
 
-def test_presence_is_read_by_eye_and_changes_sign_with_the_prompts():
-    images = np.array([[1.0, 0], [0, 1], [0.6, 0.8]], np.float32)
-    positive, negative = np.array([[1.0, 0], [0, 1]], np.float32)
-    assert presence_score(images, positive, negative).tolist() == pytest.approx([1, -1, -0.2])
-    assert np.allclose(presence_score(images, negative, positive), -presence_score(images, positive, negative))
+def test_a_contrast_is_read_by_eye_and_changes_sign_with_the_sides():
+    images = np.array([[[1.0, 0], [0, 1]], [[0.6, 0.8], [np.nan, np.nan]]], np.float32)
+    yes, no = np.array([[1.0, 0], [1, 0]], np.float32), np.array([[0.0, 1], [0, 1]], np.float32)
+    found = contrast(images, yes, no)
+    assert found[0].tolist() == [1, -1]
+    assert found[1, 0] == pytest.approx(-0.2)
+    assert np.isnan(found[1, 1])
+    assert np.allclose(contrast(images, no, yes), -found, equal_nan=True)
 
 
 def test_the_majority_share_is_what_naming_one_class_scores():

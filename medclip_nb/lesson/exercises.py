@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..data import preprocessing
-from ..measure import geometry, retrieval
+from ..measure import comparisons, geometry, retrieval
 from . import solutions
 from .checks import Exercise
 
@@ -327,6 +327,54 @@ EXERCISES = {
             (lambda a, b: (a & b).sum() / max(1, (a | b).sum()), "that is the Jaccard index: what they share over their union"),
             (lambda a, b: (a & b).sum() / (a.sum() + b.sum()) if a.any() or b.any() else 1.0, "twice what they share"),
             (lambda a, b: float((a == b).mean()), "that is accuracy: background counts for nothing in a Dice"),
+        ),
+    ),
+    "tempered": Exercise(
+        solutions.tempered,
+        ((np.array([0.0, 2.0]), 2.0), (np.array([-3.0, 0.5, 4.0]), 0.5)),
+        (
+            (lambda x, t: 1 / (1 + np.exp(-x * t)), "divide by the temperature: above 1 it makes the model less sure"),
+            (lambda x, t: 1 / (1 + np.exp(x / t)), "the sign: a larger logit is a larger probability of yes"),
+            (
+                lambda x, t: np.exp(x / t) / np.exp(x / t).sum(),
+                "each answer is a yes-no question of its own: no softmax over items",
+            ),
+        ),
+    ),
+    "binned_ece": Exercise(
+        solutions.binned_ece,
+        (
+            (np.array([0.1, 0.3]), np.array([0, 1]), np.array([0, 0])),
+            (np.array([0.2, 0.2, 0.9, 0.7]), np.array([1, 0, 1, 1]), np.array([0, 0, 0, 1])),
+        ),
+        (
+            (
+                lambda p, h, b: float(np.abs(p - h).mean()),
+                "average within a bin first: a single answer is never .7 right",
+            ),
+            (
+                lambda p, h, b: float(np.mean([abs(p[b == k].mean() - h[b == k].mean()) for k in np.unique(b)])),
+                "a bin counts as often as it has items",
+            ),
+            (
+                lambda p, h, b: float(sum((b == k).sum() * (p[b == k].mean() - h[b == k].mean()) for k in np.unique(b)) / len(b)),
+                "without the absolute value bins that are too sure make up for bins that are not sure enough",
+            ),
+        ),
+    ),
+    "holm": Exercise(
+        comparisons.holm,
+        ((np.array([0.01, 0.04, 0.03]),), (np.array([0.5, 0.02, 0.9, 0.011]),)),
+        (
+            (lambda p: np.minimum(1, p * len(p)), "that is Bonferroni: only the smallest is multiplied by all"),
+            (
+                lambda p: np.minimum(1, np.sort(p) * np.arange(len(p), 0, -1))[p.argsort().argsort()],
+                "none may be below one that was smaller before: carry the largest along",
+            ),
+            (
+                lambda p: np.minimum(1, np.maximum.accumulate(np.sort(p) * np.arange(len(p), 0, -1))),
+                "give the values back in the order they came in",
+            ),
         ),
     ),
 }

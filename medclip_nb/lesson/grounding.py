@@ -50,9 +50,12 @@ def train(lesson: Lesson, units: OrganUnits) -> tuple[OrganEncoder, pd.DataFrame
     return model, fit(lesson, model, OrganPairs(units, RECIPE), recipe=RECIPE, plan=how)
 
 
-def hand_over(lesson: Lesson, model: OrganEncoder, units: OrganUnits, history: pd.DataFrame) -> Path:
+def hand_over(
+    lesson: Lesson, model: OrganEncoder, units: OrganUnits, history: pd.DataFrame, *, folder: Path | None = None
+) -> Path:
     """Saves the model folder; what a first batch is compared with is the average volume."""
-    return save(lesson, lesson.folder, model, images=units.volumes[0][units.rows("train")[:200]], history=history, recipe=RECIPE)
+    some = units.volumes[0][units.rows("train")[:200]]
+    return save(lesson, folder or lesson.folder, model, images=some, history=history, recipe=RECIPE)
 
 
 def batch_codes(

@@ -139,3 +139,14 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     """Twice what two masks share, over the sum of their sizes; two empty masks agree."""
     total = np.count_nonzero(a) + np.count_nonzero(b)
     return 2 * np.count_nonzero(np.logical_and(a, b)) / total if total else 1.0
+
+
+def tempered(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Probability of yes from logits that are divided by a temperature."""
+    return 1 / (1 + np.exp(-logits / temperature))
+
+
+def binned_ece(probability: np.ndarray, hit: np.ndarray, bins: np.ndarray) -> float:
+    """Mean distance of a bin's share of hits from its mean probability, by items."""
+    parts = [bins == k for k in np.unique(bins)]
+    return float(sum(part.sum() * abs(probability[part].mean() - hit[part].mean()) for part in parts) / len(bins))

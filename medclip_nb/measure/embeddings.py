@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from safetensors.numpy import load_file, save_file
 
 from ..data.studies import Units
-from ..model.dual_encoder import DualEncoder
+from ..model.dual_encoder import DualEncoder, TextSide
 
 BATCH = 256
 
@@ -52,6 +52,6 @@ def embed_images(model: DualEncoder, images: UInt8[np.ndarray, "n channel slice 
 
 
 @torch.inference_mode()
-def embed_text_features(model: DualEncoder, features: Float[torch.Tensor, "text dim"]) -> Float[np.ndarray, "text dim2"]:
+def embed_text_features(model: TextSide, features: Float[torch.Tensor, "text dim"]) -> Float[np.ndarray, "text dim2"]:
     """Embeddings of texts, given the frozen tower's features."""
     return model.encode_texts(features.to(next(model.parameters()).device)).float().cpu().numpy()

@@ -79,11 +79,11 @@ def mean_auc_difference(
 
 
 def _mean_over_runs(truth: Truth, runs: list[np.ndarray], n_bootstrap: int) -> Float[np.ndarray, " resample_and_one"]:
-    means = [_mean_known(resampled_aucs(truth, scores, n_bootstrap=n_bootstrap)[1]) for scores in runs]
+    means = [mean_known(resampled_aucs(truth, scores, n_bootstrap=n_bootstrap)[1]) for scores in runs]
     return np.mean(means, axis=0)
 
 
-def _mean_known(values: Float[np.ndarray, "finding resample"]) -> Float[np.ndarray, " resample"]:
+def mean_known(values: Float[np.ndarray, "finding resample"]) -> Float[np.ndarray, " resample"]:
     """Mean over the findings that a resample can score; NaN where it can score none."""
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):

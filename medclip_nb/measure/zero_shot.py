@@ -34,11 +34,16 @@ def predict(image_emb: Float[np.ndarray, "n dim"], class_emb: Float[np.ndarray, 
     return (image_emb @ class_emb.T).argmax(1)
 
 
-def presence_score(
-    image_emb: Float[np.ndarray, "n dim"], positive: Float[np.ndarray, " dim"], negative: Float[np.ndarray, " dim"]
-) -> Float[np.ndarray, " n"]:
-    """Cosine with the positive prompt minus cosine with the negative one; higher means more likely present."""
-    return image_emb @ (positive - negative)
+def contrast(
+    image_emb: Float[np.ndarray, "item question dim"],
+    yes: Float[np.ndarray, "question dim"],
+    no: Float[np.ndarray, "question dim"],
+) -> Float[np.ndarray, "item question"]:
+    """Cosine with the prompt that says yes to a question, minus cosine with the one that says no; above 0 the model says yes.
+
+    An item may look different to each question (its own organ), or the same to all.
+    """
+    return np.einsum("iqd,qd->iq", image_emb, yes - no)
 
 
 def majority_share(labels: np.ndarray) -> float:
