@@ -17,7 +17,7 @@ from medclip_nb.data.readers import read_mask
 from medclip_nb.data.selfcheck import small_map
 from medclip_nb.learn import head_labels, segmentation
 from medclip_nb.learn.checkpoint import save_model
-from medclip_nb.learn.head_labels import Classifier, fit_labels, label_scores, probe
+from medclip_nb.learn.head_labels import Classifier, fit_labels, label_scores
 from medclip_nb.lesson import transfer
 from medclip_nb.lesson import transfer_studies as studies
 from medclip_nb.lesson.claims import cell_folder
@@ -62,51 +62,6 @@ def saved(heads):
     for variant in filter(None, studies.STARTS.values()):
         folder = cell_folder("selip", variant, 0, SMOKE) / "model"
         save_model(encoder(7), folder, contract=data.contract, seen=small_map(heads.units.images[:1]), card="# toy\n")
-
-
-# a linear probe
-
-
-def random_features(seed: int = 0, n: int = 60) -> tuple[dict, dict]:
-    """Features of three splits, whose first column says the label."""
-    rng = np.random.default_rng(seed)
-    features = {split: rng.normal(size=(n, 5)) for split in ("train", "val", "test")}
-    return features, {split: x[:, :1] + rng.normal(size=(n, 1)) > 0 for split, x in features.items()}
-
-
-def test_a_probe_is_the_best_ridge_on_validation_by_its_closed_form():
-    features, labels = random_features()
-    mean, sd = features["train"].mean(0), features["train"].std(0)
-    x, y = {s: (f - mean) / sd for s, f in features.items()}, labels["train"].astype(float)
-    found = []
-    for alpha in head_labels.PENALTIES:
-        w = np.linalg.solve(x["train"].T @ x["train"] + alpha * np.eye(5), x["train"].T @ (y - y.mean()))
-        found.append((auc(labels["val"][:, 0], (x["val"] @ w)[:, 0]), x["test"] @ w + y.mean()))
-    assert np.allclose(probe(features, labels)["test"], max(found, key=lambda pair: pair[0])[1])
-
-
-def test_a_probe_never_looks_at_test_labels():
-    features, labels = random_features()
-    blind = {s: v for s, v in labels.items() if s != "test"}
-    assert np.array_equal(probe(features, labels)["test"], probe(features, blind)["test"])
-
-
-def test_a_label_that_no_training_volume_has_is_scored_the_same_everywhere():
-    features, labels = random_features()
-    labels = {s: np.hstack([v, v & (s != "train")]) for s, v in labels.items()}
-    found = probe(features, labels)["test"]
-    assert np.ptp(found[:, 1]) == pytest.approx(0, abs=1e-9)
-    assert np.ptp(found[:, 0]) > 0.1
-
-
-def test_where_no_label_can_be_scored_the_middle_penalty_is_taken():
-    features, labels = random_features()
-    labels["val"] = np.ones_like(labels["val"])
-    middle = head_labels.PENALTIES[len(head_labels.PENALTIES) // 2]
-    x = (features["train"] - features["train"].mean(0)) / features["train"].std(0)
-    w = np.linalg.solve(x.T @ x + middle * np.eye(5), x.T @ (labels["train"] - labels["train"].mean(0)))
-    test = (features["test"] - features["train"].mean(0)) / features["train"].std(0)
-    assert np.allclose(probe(features, labels)["test"], test @ w + labels["train"].mean(0))
 
 
 # fine-tuning on labels

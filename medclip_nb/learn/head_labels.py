@@ -1,4 +1,4 @@
-"""What volumes show, from a few labelled ones: a linear probe of frozen features, and fine-tuning."""
+"""What volumes show, from a few labelled ones: fine-tuning of all weights."""
 
 import copy
 
@@ -12,34 +12,11 @@ from ..model.dual_encoder import DualEncoder
 from .augment import moved_and_dimmed
 from .plan import descend
 
-PENALTIES = (1e0, 1e1, 1e2, 1e3, 1e4)  # of the probe, on standardised features
 BATCH = 32  # volumes in a step of fine-tuning, at most
 N_STEPS = 300  # of it, whatever the number of volumes
 RATE = 2e-3  # its peak learning rate
 SCORED_AT_A_TIME = 64
-Features = Float[np.ndarray, "_ width"]
-Labels = Bool[np.ndarray, "_ label"]
 Volumes = UInt8[np.ndarray, "volume channel slice row column"]
-
-
-def probe(features: dict[str, Features], labels: dict[str, Labels]) -> dict[str, Float[np.ndarray, "_ label"]]:
-    """What ridge regressions on the features of "train" say of every other split.
-
-    The penalty is the one of PENALTIES whose mean AUC on "val" is best, over labels that some volumes there have and some have
-    not; the middle one where there is no such label. A label that no training volume has gets the same score everywhere.
-    """
-    from sklearn.linear_model import Ridge
-    from sklearn.metrics import roc_auc_score
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(features["train"])
-    x = {split: scaler.transform(part) for split, part in features.items()}
-    fitted = [Ridge(alpha).fit(x["train"], labels["train"].astype(float)) for alpha in PENALTIES]
-    known = labels["val"].any(0) & ~labels["val"].all(0)
-    said = [{s: ridge.predict(part).reshape(len(part), -1) for s, part in x.items() if s != "train"} for ridge in fitted]
-    if not known.any():
-        return said[len(said) // 2]
-    return max(said, key=lambda found: roc_auc_score(labels["val"][:, known], found["val"][:, known]))
 
 
 class Classifier(nn.Module):

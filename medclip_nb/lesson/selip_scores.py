@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 
-from ..learn.head_labels import probe
 from ..measure.findings import Truth
 from ..measure.retrieval import chance_ndcg_at, chance_recall_at, first_ranks, ndcg_at, recall_at
+from ..measure.transfer import probe
 from ..model.dual_encoder import TextSide
 from ..model.text_tower import embed_texts
 from ..text.similarity import Pair, signal_class
@@ -100,7 +100,7 @@ def names_of(heads: HeadUnits, unit: int, *, of: str) -> set[str]:
 def probe_scores(
     heads: HeadUnits, features: dict[str, Float[np.ndarray, "_ width"]], *, of: str
 ) -> dict[str, Float[np.ndarray, "_ name"]]:
-    """What a linear probe of frozen features, see `head_labels.probe`, says of the names of `truth` on "val" and on "test"."""
+    """What a linear probe of frozen features (`measure.transfer.probe`) says of the names of `truth` on "val" and on "test"."""
     asked = {split: truth(heads, heads.rows(split), of=of).names for split in ("val", "test")}
     names = sorted({name for own in asked.values() for name in own})
     labels = {split: label_matrix(heads, heads.rows(split), names, of=of) for split in features}

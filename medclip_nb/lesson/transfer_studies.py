@@ -14,7 +14,7 @@ from ..data.readers import read_mask
 from ..learn import head_labels
 from ..learn.checkpoint import from_pretrained
 from ..learn.segmentation import fit_masks, predict_masks
-from ..measure import segmentation
+from ..measure import segmentation, transfer
 from ..measure.statistics import mean_difference, mean_score
 from ..model.dual_encoder import DualEncoder
 from ..model.segmenter import Segmenter
@@ -30,7 +30,7 @@ SHARES = (1, 10, 100)  # per cent of the training studies, with labels
 FEWEST = 2  # labelled studies
 MASKS = tuple(f"{start}, {n} studies" for n in N_STUDIES for start in STARTS)
 LABELS = tuple(f"{start}, {share} %" for share in SHARES for start in STARTS)
-WAYS = ("probe", "fine-tuned")
+WAYS = ("neighbours", "probe", "fine-tuned")
 DICE, DISTANCE, TOUCHED, ALARMS = "Dice", "surface distance, mm", "lesions touched", "volumes with a false alarm"
 
 
@@ -93,9 +93,10 @@ def read_labels(
     names = selip_scores.truth(heads, heads.rows("test"), of="kind").names
     rows = {"train": train, "val": heads.rows("val"), "test": heads.rows("test")}
     labels = {split: selip_scores.label_matrix(heads, own, names, of="kind") for split, own in rows.items()}
-    probed = head_labels.probe({split: selip.features(model, heads, own) for split, own in rows.items()}, labels)["test"]
+    features = {split: selip.features(model, heads, own) for split, own in rows.items()}
     fitted = head_labels.fit_labels(model, images_of(heads, train), labels["train"], seed=seed, n_steps=n_steps)
-    return dict(zip(WAYS, (probed, head_labels.label_scores(fitted, images_of(heads, rows["test"]))), strict=True))
+    frozen = (way(features, labels)["test"] for way in (transfer.nearest, transfer.probe))
+    return dict(zip(WAYS, (*frozen, head_labels.label_scores(fitted, images_of(heads, rows["test"]))), strict=True))
 
 
 def labels_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
