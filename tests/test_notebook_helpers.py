@@ -115,7 +115,7 @@ def test_what_an_earlier_lesson_hands_over_is_built_once(lesson, capsys):
 
 def test_a_table_of_scores_leaves_blank_what_is_not_known():
     table = score_table([SCORE, LOSS])
-    assert table.loc["R@1"].tolist() == ["0.500", "0.400 to 0.600", "12 patients", "0.100"]
+    assert table.loc["R@1"].tolist() == ["0.500", "0.400 to 0.600", "12 patients (few)", "0.100"]
     assert table.loc["loss"].tolist() == ["2.000", "", "3 batches", ""]
 
 

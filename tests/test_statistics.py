@@ -10,7 +10,9 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from medclip_nb.config import CONFIDENCE
+from medclip_nb.measure.comparisons import coverage, simulated_intervals
 from medclip_nb.measure.statistics import (
+    FEW_PATIENTS,
     Score,
     auc,
     auc_resamples,
@@ -127,8 +129,27 @@ def test_an_auc_of_one_class_is_refused(labels):
 
 
 def test_a_score_says_value_interval_number_and_chance():
-    assert str(Score("R@1", 0.5, 0.4, 0.625, 12, "patients", 0.1)) == "R@1: 0.500 (0.400 to 0.625), 12 patients, chance 0.100"
+    assert str(Score("R@1", 0.5, 0.4, 0.625, 12, "patients", 0.1)) == "R@1: 0.500 (0.400 to 0.625), 12 patients (few), chance 0.100"
     assert str(Score("loss", 2.0, None, None, 3, "batches", None)) == "loss: 2.000, 3 batches"
+
+
+@pytest.mark.parametrize(
+    ("n", "unit", "low", "warned"),
+    [(19, "patients", 0.4, True), (20, "patients", 0.4, False), (3, "seeds", 0.4, False), (3, "patients", None, False)],
+)
+def test_an_interval_over_few_patients_says_so(n, unit, low, warned):
+    score = Score("AUC", 0.5, low, low and 0.6, n, unit, None)
+    assert ("few" in score.whose) == ("few" in str(score)) == warned
+    assert score.whose.startswith(f"{n} {unit}")
+
+
+def test_the_warning_begins_where_simulated_intervals_stop_keeping_their_word():
+    held = {
+        n: coverage(simulated_intervals(n, 20, alike=0.3, by="patient", n_trials=2000))
+        for n in (FEW_PATIENTS // 2, 3 * FEW_PATIENTS)
+    }
+    assert held[FEW_PATIENTS // 2] < 0.915
+    assert held[3 * FEW_PATIENTS] > 0.92
 
 
 def test_a_score_goes_into_json_whole():

@@ -98,7 +98,7 @@ def score_table(scores: list[Score]) -> pd.DataFrame:
             "figure": s.name,
             "value": f"{s.value:.3f}",
             "95 % interval": f"{s.low:.3f} to {s.high:.3f}" if s.low is not None else "",
-            "n": f"{s.n} {s.unit}",
+            "n": s.whose,
             "chance": f"{s.chance:.3f}" if s.chance is not None else "",
         }
         for s in scores

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int, Real
 from ..config import CONFIDENCE
 
 MIN_PATIENTS = 2
+FEW_PATIENTS = 20  # below it, percentile intervals of simulated studies held the truth in 80 to 91 of 100 (see `comparisons`)
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,16 @@ class Score:
     chance: float | None
     higher_is_better: bool = True
 
+    @property
+    def whose(self) -> str:
+        """How many of what; "(few)" warns that an interval over so few patients is too narrow."""
+        few = self.unit == "patients" and self.n < FEW_PATIENTS and self.low is not None
+        return f"{self.n} {self.unit}{' (few)' if few else ''}"
+
     def __str__(self) -> str:
         interval = f" ({self.low:.3f} to {self.high:.3f})" if self.low is not None else ""
         chance = f", chance {self.chance:.3f}" if self.chance is not None else ""
-        return f"{self.name}: {self.value:.3f}{interval}, {self.n} {self.unit}{chance}"
+        return f"{self.name}: {self.value:.3f}{interval}, {self.whose}{chance}"
 
     def to_dict(self) -> dict:
         """As it goes into metrics.json."""
