@@ -1,7 +1,6 @@
-"""What an embedding space looks like, how far a map of it can be trusted, and what its neighbours tell.
+"""What an embedding space looks like, and how far a map of it can be trusted.
 
-Ties: of points as near as each other the one with the lower number is the nearer neighbour; labels that share the first place
-in a vote draw lots. NaN and infinite values are refused.
+Of points as near as each other the one with the lower number is the nearer neighbour. NaN and infinite values are refused.
 """
 
 import warnings
@@ -12,8 +11,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 from scipy.stats import skew
-
-from .statistics import Score, mean_score, statistic_score
 
 N_NEIGHBOURS = 15
 PERPLEXITY = 30.0  # of t-SNE: about as many neighbours as it tries to keep
@@ -143,51 +140,6 @@ def never_neighbours(near: Int[np.ndarray, "n k"]) -> float:
 def modality_gap(image_emb: Float[np.ndarray, "n dim"], text_emb: Float[np.ndarray, "m dim"]) -> float:
     """Distance between the mean image and the mean text (Liang et al. 2022); 0 to 2 for unit vectors."""
     return float(np.linalg.norm(_finite(image_emb).mean(0) - _finite(text_emb).mean(0)))
-
-
-def vote(near: Int[np.ndarray, "n k"], labels: np.ndarray, groups: np.ndarray | None = None) -> Float[np.ndarray, " n"]:
-    """1 where a point's neighbours vote for its own label, 0 where they do not, 1/m if m labels share the first place.
-
-    `groups` (patients) are those that `near` was found with. A vote weighs one over the number of points of other groups with
-    that label, so that a label does not win by being common: neighbours drawn at random give a mean of 1 / labels in each label.
-    NaN where no point of another group has the label.
-    """
-    names, own = np.unique(np.asarray(labels), return_inverse=True)
-    groups = np.arange(len(near)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    has, of_group = np.eye(len(names))[own], np.zeros((groups.max() + 1, len(names)))
-    np.add.at(of_group, groups, has)
-    n_others = has.sum(0) - of_group[groups]
-    votes = sum(has[column] for column in near.T) / np.maximum(n_others, 1)
-    first = np.isclose(votes, votes.max(1, keepdims=True), rtol=1e-9, atol=0)
-    points = np.arange(len(own))
-    return np.where(n_others[points, own] > 0, first[points, own] / first.sum(1), np.nan)
-
-
-def told_by_neighbours(
-    name: str, near: Int[np.ndarray, "n k"], labels: np.ndarray, patients: np.ndarray, *, n_bootstrap: int
-) -> Score:
-    """Balanced accuracy of the vote of neighbours of other patients, that is, the mean over labels of each label's own.
-
-    If the labels are the patients, `near` is to be found without groups: neighbours of the same patient are what is asked for.
-    A label that one patient alone has (or one point, if patients are asked for) cannot be told and is left out. Chance is 1 /
-    labels. Raises ValueError if fewer than two labels remain.
-    """
-    whose = np.array_equal(labels, patients)
-    hits = vote(near, labels, None if whose else patients)
-    known = ~np.isnan(hits)
-    names, own = np.unique(np.asarray(labels)[known], return_inverse=True)
-    if len(names) < 2:
-        raise ValueError(f"{name}: {len(names)} label that two patients share, of {len(set(labels))}; telling needs two")
-    if whose:
-        values = np.bincount(own, weights=hits[known]) / np.bincount(own)
-        return mean_score(name, values, names, chance=1 / len(names), n_bootstrap=n_bootstrap)
-    arrays, patients = (hits[known], own), np.asarray(patients)[known]
-    return statistic_score(name, _mean_of_labels, arrays, patients, chance=1 / len(names), n_bootstrap=n_bootstrap)
-
-
-def _mean_of_labels(hits: Float[np.ndarray, " n"], own: Int[np.ndarray, " n"]) -> float:
-    counts = np.bincount(own)
-    return float((np.bincount(own, weights=hits)[counts > 0] / counts[counts > 0]).mean())
 
 
 def _distances(vectors: Float[np.ndarray, "n dim"], groups: Int[np.ndarray, " n"]) -> Iterator[Float[np.ndarray, "chunk n"]]:
