@@ -14,6 +14,7 @@ from medclip_nb.measure import geometry
 from medclip_nb.measure.geometry import (
     alignment,
     chance_alignment,
+    chance_trustworthiness,
     effective_rank,
     hubness,
     k_occurrence,
@@ -156,6 +157,13 @@ def test_a_map_that_is_the_space_is_trusted_wholly_and_a_random_one_half():
     points = np.random.default_rng(0).normal(size=(300, 2))
     assert trustworthiness(points, 2 * points[:, ::-1]) == 1
     assert trustworthiness(points, np.random.default_rng(1).normal(size=(300, 2))) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(("n", "k"), [(40, 15), (60, 5), (9, 15)])
+def test_the_chance_of_trustworthiness_is_its_mean_over_random_maps(n, k):
+    rng = np.random.default_rng(0)
+    values = [trustworthiness(rng.normal(size=(n, 3)), rng.normal(size=(n, 2)), k) for _ in range(150)]
+    assert np.mean(values) == pytest.approx(chance_trustworthiness(n, k), abs=4 * scipy.stats.sem(values))
 
 
 def test_trustworthiness_of_few_points_lowers_k_and_of_two_is_refused():

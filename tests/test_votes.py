@@ -141,13 +141,13 @@ def test_the_range_of_chance_agrees_with_a_loop_over_deals():
 def test_labels_that_have_nothing_to_do_with_clumps_of_patients_lie_in_the_range_of_chance():
     rng, inside = np.random.default_rng(0), []
     patients = np.repeat(np.arange(40), 4)
-    for _ in range(60):
+    for _ in range(40):
         labels = rng.choice(list("abc"), 40)[patients]
         vectors = 3 * rng.normal(size=(6, 8))[rng.integers(0, 6, 40)][patients] + rng.normal(size=(160, 8))
         near = neighbours(vectors, groups=patients)
-        low, high = chance_range(near, labels, patients, n_deals=60)
+        low, high = chance_range(near, labels, patients, n_deals=40)
         inside.append(low <= told_by_neighbours("x", near, labels, patients, n_bootstrap=2).value <= high)
-    assert np.mean(inside) >= 0.87
+    assert np.mean(inside) >= 0.85
 
 
 def test_a_label_that_points_show_is_told_above_the_range_of_chance():

@@ -89,6 +89,12 @@ def trustworthiness(vectors: Float[np.ndarray, "n dim"], points: Float[np.ndarra
     return float(of_map(_finite(vectors), _finite(points), n_neighbors=k))
 
 
+def chance_trustworthiness(n: int, k: int = N_NEIGHBOURS) -> float:
+    """Trustworthiness of a map whose neighbours were drawn at random."""
+    k = min(k, (n - 1) // 2)
+    return 1 - (n - 1 - k) * (n - k) / ((n - 1) * (2 * n - 3 * k - 1))
+
+
 def alignment(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, " n"]:
     """Squared distance between each unit vector and its partner; the mean is Wang and Isola's (2020, eq. 1): 0 best, 4 worst."""
     return ((_finite(a).astype(float) - _finite(b)) ** 2).sum(1)
