@@ -1,5 +1,6 @@
 """What lesson 10 asks of a space: how faithful its map is, what its neighbours tell, its figures, and one that means nothing."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -47,8 +48,9 @@ def faithful(
     near, n = geometry.neighbours(vectors), len(vectors)
     kept = geometry.neighbour_overlap(near, geometry.neighbours(points))
     chance = geometry.chance_trustworthiness(n)
+    trust = jackknife_score("trustworthiness", geometry.trustworthiness, (vectors, points), patients, chance=chance)
     return [
-        jackknife_score("trustworthiness", geometry.trustworthiness, (vectors, points), patients, chance=chance),
+        replace(trust, high=min(trust.high, 1.0)),  # Student's t does not know that 1 is the most
         mean_score("neighbours kept", kept, patients, chance=near.shape[1] / (n - 1), n_bootstrap=n_bootstrap),
     ]
 
