@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
@@ -17,6 +18,7 @@ from medclip_nb.measure.statistics import (
     auc,
     auc_resamples,
     draw_patients,
+    jackknife_score,
     mean_score,
     paired_difference,
     patient_weights,
@@ -210,3 +212,36 @@ def test_the_difference_of_a_thing_from_itself_is_0_for_sure():
     values = np.random.default_rng(0).random(50)
     score = paired_difference("none", values, values, 0.0, n=9)
     assert (score.value, score.low, score.high, score.n, score.chance) == (0, 0, 0, 9, 0)
+
+
+def test_a_jackknife_of_a_mean_has_the_textbook_interval_of_students_t():
+    values = np.random.default_rng(0).normal(size=10)
+    score = jackknife_score("mean", np.mean, (values,), np.arange(10).astype(str), chance=0.0)
+    low, high = scipy.stats.t.interval(0.95, 9, values.mean(), scipy.stats.sem(values))
+    assert (score.value, score.low, score.high) == pytest.approx((values.mean(), low, high), abs=1e-9)
+    assert (score.n, score.unit, score.chance) == (10, "patients", 0)
+
+
+def test_a_jackknife_leaves_whole_patients_out_and_repeats_no_item():
+    seen, everything = [], list(range(len(PATIENTS)))
+    jackknife_score("n", lambda x: float(seen.append(x.tolist()) or len(x)), (np.array(everything),), PATIENTS, chance=None)
+    *without, whole = seen
+    assert whole == everything
+    assert all(sorted(set(items)) == items for items in without)
+    left_out = [sorted(set(everything) - set(items)) for items in without]
+    assert sorted(sum(left_out, [])) == everything
+    assert all(set(PATIENTS[out]).isdisjoint(PATIENTS[items]) for out, items in zip(left_out, without, strict=True))
+
+
+def test_a_jackknife_covers_what_it_says_where_items_of_a_patient_go_together():
+    rng, hits = np.random.default_rng(1), []
+    for _ in range(200):
+        values = np.repeat(rng.normal(size=40), 5) + rng.normal(size=200)
+        score = jackknife_score("mean", np.mean, (values,), np.repeat(np.arange(40), 5), chance=None)
+        hits.append(score.low <= 0 <= score.high)
+    assert 0.9 <= np.mean(hits) <= 0.99
+
+
+def test_a_jackknife_of_one_patient_is_refused():
+    with pytest.raises(ValueError, match="an interval needs at least 2 patients, there is 1"):
+        jackknife_score("mean", np.mean, (np.ones(3),), np.array(["a"] * 3), chance=None)

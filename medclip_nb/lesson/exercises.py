@@ -1,6 +1,7 @@
 """The exercises by name: the right function, inputs to try, and wrong functions with the hint that each deserves."""
 
 import numpy as np
+from scipy.stats import entropy
 
 from ..data import preprocessing
 from ..measure import comparisons, geometry, retrieval
@@ -68,6 +69,16 @@ EXERCISES = {
         (
             (lambda a, b: np.linalg.norm(a[:4] - b, axis=1).mean(), "first the means, then one distance between them"),
             (lambda a, b: a.mean(0) - b.mean(0), "that is the difference as a vector; take its length"),
+        ),
+    ),
+    "effective_rank": Exercise(
+        geometry.effective_rank,
+        ((_IMAGES,), (np.eye(3),)),
+        (
+            (lambda v: np.log(geometry.effective_rank(v)), "that is the entropy; its exponential is a number of directions"),
+            (lambda v: np.exp(entropy(np.linalg.svd(v)[1] ** 2)), "shares of the singular values, not of their squares"),
+            (lambda v: geometry.effective_rank(v - v.mean(0)), "do not centre: a mean that all share is a direction, too"),
+            (lambda v: float(np.linalg.matrix_rank(v)), "that counts every direction in full, however little lies along it"),
         ),
     ),
     "neighbour_overlap": Exercise(
