@@ -318,3 +318,12 @@ def test_a_similarity_that_is_nan_and_a_gain_or_k_that_makes_no_sense_are_refuse
 
 def test_infinite_similarities_tie_like_all_others():
     assert ndcg_at(np.array([[-np.inf, -np.inf]]), np.array([[1.0, 0]]), 2) == pytest.approx([(1 + 1 / np.log2(3)) / 2])
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_ndcg_of_long_lists_agrees_with_scikit_learn_with_and_without_ties(k):
+    rng = np.random.default_rng(k)
+    gain = (rng.random((6, 700)) < 0.05) * rng.random((6, 700))
+    for sim in (rng.normal(size=(6, 700)), rng.integers(0, 9, (6, 700)).astype(float), np.sort(rng.normal(size=(6, 700)))):
+        wanted = [ndcg_score(g[None], s[None], k=k) for g, s in zip(gain, sim, strict=True)]
+        assert np.allclose(ndcg_at(sim, gain, k), wanted)

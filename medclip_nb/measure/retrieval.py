@@ -67,7 +67,7 @@ def ndcg_at(sim: Float[np.ndarray, "query item"], gain: Float[np.ndarray, "query
     """
     _refuse_nan(sim)
     best, k = _best_dcg(gain, k), min(k, sim.shape[1])
-    query, item = np.nonzero(sim >= np.sort(sim, axis=1)[:, [-k]])  # all that can take one of the k places
+    query, item = np.nonzero(sim >= _cut(sim, k))
     value = sim[query, item]
     order = np.lexsort((-value, query))
     query, item, value = query[order], item[order], value[order]
@@ -77,6 +77,16 @@ def ndcg_at(sim: Float[np.ndarray, "query item"], gain: Float[np.ndarray, "query
     summed = np.concatenate([[0], np.cumsum(_discounts(sim.shape[1], k))])
     share = (summed[place + sizes] - summed[place]) / sizes
     return np.bincount(query, gain[query, item] * np.repeat(share, sizes), minlength=len(sim)) / best
+
+
+def _cut(sim: Float[np.ndarray, "query item"], k: int) -> Float[np.ndarray, "query 1"]:
+    """What all that can take one of the k places reach, and few others: the k-th largest maximum of groups of items.
+
+    It is never above the k-th largest similarity, and many times faster to find.
+    """
+    n_items, n_groups = sim.shape[1], min(sim.shape[1], 8 * k)
+    grouped = sim[:, : n_items // n_groups * n_groups].reshape(len(sim), -1, n_groups)
+    return np.sort(grouped.max(1), axis=1)[:, [-k]]
 
 
 def _best_dcg(gain: Float[np.ndarray, "query item"], k: int) -> Float[np.ndarray, " query"]:
