@@ -161,7 +161,7 @@ def test_a_query_without_an_answer_is_named_by_its_number_in_the_whole(monkeypat
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_recall_in_a_smaller_list_agrees_with_trying_every_list(k):
     n_items, ranks = 6, np.array([1, 2, 4, 6])
-    found = recall_by_list_size(ranks, n_items, sizes=list(range(1, 7)), k=k)
+    found = recall_by_list_size(ranks, n_items, sizes=np.arange(1, 7), k=k)
     for i, rank in enumerate(ranks):
         others = [r for r in range(1, n_items + 1) if r != rank]
         for size in range(1, 7):
@@ -171,10 +171,10 @@ def test_recall_in_a_smaller_list_agrees_with_trying_every_list(k):
 
 def test_in_the_whole_list_recall_is_what_it_was_and_in_a_list_of_k_it_is_one():
     ranks = np.array([1, 7, 30, 100])
-    found = recall_by_list_size(ranks, 100, sizes=[5, 100], k=5)
+    found = recall_by_list_size(ranks, 100, sizes=np.array([5, 100]), k=5)
     assert np.allclose(found, np.column_stack([np.ones(4), retrieval.recall_at(ranks, 5)]))
 
 
 def test_over_all_ranks_recall_in_a_smaller_list_is_that_of_chance():
-    found = recall_by_list_size(np.arange(1, 51), 50, sizes=[10, 25], k=3)
+    found = recall_by_list_size(np.arange(1, 51), 50, sizes=np.array([10, 25]), k=3)
     assert found.mean(0) == pytest.approx([3 / 10, 3 / 25])

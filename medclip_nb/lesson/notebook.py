@@ -106,6 +106,18 @@ def score_table(scores: list[Score]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("figure")
 
 
+def figure_table(scores: dict[tuple[str, str, str], Score]) -> pd.DataFrame:
+    """Scores by (direction, rule, figure), one row per direction and rule; a cell holds value, interval and chance."""
+    cells = {
+        key: f"{_short(s.value)} ({_short(s.low)} to {_short(s.high)}), chance {_short(s.chance)}" for key, s in scores.items()
+    }
+    return pd.Series(cells).unstack(sort=False).fillna("").rename_axis(["direction", "what is right"])
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
 def finish(
     lesson: Lesson, *, title: str, question: str, scores: list[Score], key: Score, thumbnail=None, reads_data: bool = True
 ) -> None:

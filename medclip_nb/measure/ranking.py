@@ -16,6 +16,7 @@ from . import retrieval
 Rule = Callable[[slice, slice], Shaped[np.ndarray, "image text"]]  # booleans, or gains from 0
 CELLS = 2**19  # similarities of a chunk: some MiB, whatever the lists
 ALL = slice(None)
+MEDIAN = "median rank"  # the one figure that is no mean over queries, and better when lower
 
 
 class Figure(NamedTuple):
@@ -93,14 +94,14 @@ def best_of_case(block: Shaped[np.ndarray, "query item"], cases: np.ndarray) -> 
 
 
 def recall_by_list_size(
-    ranks: Int[np.ndarray, " query"], n_items: int, *, sizes: list[int], k: int
+    ranks: Int[np.ndarray, " query"], n_items: int, *, sizes: Int[np.ndarray, " size"], k: int
 ) -> Float[np.ndarray, "query size"]:
     """R@k that each query has on average in a list of `size` items: its one right item and others drawn from its n_items.
 
     Exact, by the hypergeometric distribution of how many of the rank - 1 better ones are drawn. The right item must be the only
     one; sizes go from 1 to n_items.
     """
-    return hypergeom.cdf(k - 1, n_items - 1, ranks[:, None] - 1, np.asarray(sizes) - 1)
+    return hypergeom.cdf(k - 1, n_items - 1, ranks[:, None] - 1, sizes - 1)
 
 
 def _of_chunk(sim: np.ndarray, relevant: np.ndarray, gain: np.ndarray, *, k: int) -> dict[str, np.ndarray]:
@@ -123,7 +124,7 @@ def _together(each: dict[str, np.ndarray], n_items: int, ks: tuple[int, ...]) ->
     of_mean[f"nDCG@{max(ks)}"] = each["nDCG"], each["nDCG by chance"]
     found = {name: Figure(values, float(values.mean()), float(chance.mean())) for name, (values, chance) in of_mean.items()}
     median = Figure(ranks.astype(float), float(np.median(ranks)), retrieval.chance_median_rank(n_right, n_items))
-    return found | {"median rank": median}
+    return found | {MEDIAN: median}
 
 
 def _refuse_not_finite(name: str, emb: np.ndarray) -> None:
