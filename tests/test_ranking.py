@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medclip_nb.measure import ranking, retrieval
-from medclip_nb.measure.ranking import best_of_case, both_ways, by_label, figures, graded, recall_by_list_size
+from medclip_nb.measure.ranking import WAYS, best_of_case, both_ways, by_label, figures, graded, recall_by_list_size
 
-WAYS = ("image to text", "text to image")
 NAMES = {"R@1", "R@10", "MRR", "mAP", "nDCG@10", "median rank"}
 
 

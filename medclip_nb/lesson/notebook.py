@@ -107,15 +107,15 @@ def score_table(scores: list[Score]) -> pd.DataFrame:
 
 
 def figure_table(scores: dict[tuple[str, str, str], Score]) -> pd.DataFrame:
-    """Scores by (direction, rule, figure), one row per direction and rule; a cell holds value, interval and chance."""
+    """Scores by (direction, rule, figure), one row per rule and direction; a cell holds value, interval and chance."""
     cells = {
         key: f"{_short(s.value)} ({_short(s.low)} to {_short(s.high)}), chance {_short(s.chance)}" for key, s in scores.items()
     }
-    return pd.Series(cells).unstack(sort=False).fillna("").rename_axis(["direction", "what is right"])
+    return pd.Series(cells).unstack(sort=False).fillna("").rename_axis(["direction", "what is right"]).swaplevel()
 
 
 def _short(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    return f"{value:.{0 if value >= 10 else 2 if value >= 0.1 else 3}f}"
 
 
 def finish(

@@ -16,6 +16,7 @@ from . import retrieval
 Rule = Callable[[slice, slice], Shaped[np.ndarray, "image text"]]  # booleans, or gains from 0
 CELLS = 2**19  # similarities of a chunk: some MiB, whatever the lists
 ALL = slice(None)
+WAYS = ("image to text", "text to image")
 MEDIAN = "median rank"  # the one figure that is no mean over queries, and better when lower
 
 
@@ -48,13 +49,12 @@ def both_ways(
     cases: tuple[np.ndarray, np.ndarray] | None = None,
     ks: tuple[int, ...] = (1, 10),
 ) -> dict[str, dict[str, Figure]]:
-    """`figures` of "image to text" and of "text to image"; `cases` says whose each image and whose each text is."""
+    """`figures` of each direction, by its name in WAYS; `cases` says whose each image and whose each text is."""
     image_cases, text_cases = cases or (None, None)
     turned = lambda rule: rule and (lambda texts, images: rule(images, texts).T)  # noqa: E731
-    return {
-        "image to text": figures(image_emb, text_emb, right, gain=gain, cases=text_cases, ks=ks),
-        "text to image": figures(text_emb, image_emb, turned(right), gain=turned(gain), cases=image_cases, ks=ks),
-    }
+    to_text = figures(image_emb, text_emb, right, gain=gain, cases=text_cases, ks=ks)
+    to_image = figures(text_emb, image_emb, turned(right), gain=turned(gain), cases=image_cases, ks=ks)
+    return dict(zip(WAYS, (to_text, to_image), strict=True))
 
 
 def figures(
