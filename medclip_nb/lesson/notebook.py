@@ -108,14 +108,13 @@ def score_table(scores: list[Score]) -> pd.DataFrame:
 
 def figure_table(scores: dict[tuple[str, str, str], Score]) -> pd.DataFrame:
     """Scores by (direction, rule, figure), one row per rule and direction; a cell holds value, interval and chance."""
-    cells = {
-        key: f"{_short(s.value)} ({_short(s.low)} to {_short(s.high)}), chance {_short(s.chance)}" for key, s in scores.items()
-    }
-    return pd.Series(cells).unstack(sort=False).fillna("").rename_axis(["direction", "what is right"]).swaplevel()
+    cells = pd.Series({key: _cell(s) for key, s in scores.items()})
+    return cells.unstack(sort=False).fillna("").rename_axis(["direction", "what is right"]).swaplevel()
 
 
-def _short(value: float) -> str:
-    return f"{value:.{0 if value >= 10 else 2 if value >= 0.1 else 3}f}"
+def _cell(s: Score) -> str:
+    digits = 0 if max(s.high, s.chance) >= 10 else 3 if min(s.value, s.chance) < 0.1 else 2
+    return f"{s.value:.{digits}f} ({s.low:.{digits}f} to {s.high:.{digits}f}), chance {s.chance:.{digits}f}"
 
 
 def finish(
