@@ -140,7 +140,10 @@ def claims_command(args: argparse.Namespace) -> int:
 def _add_bench(commands):
     bench = _command_parser(commands.add_parser, "bench", help="Measure what is fast here beside its rivals, in one run.")
     bench.add_argument(
-        "names", nargs="*", metavar="NAME", help="image_cache, audit_growth, training_step; all when none is given"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="image_cache, audit_growth, training_step, retrieval_figures; all when none is given",
     )
     bench.add_argument("-o", "--output", metavar="FILE", help="the figures as JSON (default: reports/bench.json)")
     bench.set_defaults(command=bench_command)

@@ -48,6 +48,20 @@ def test_the_training_step_is_measured_beside_bare_passes_over_the_same_batches(
     assert row["note"].startswith("1 steps of 128 slices")
 
 
+def test_the_figures_of_retrieval_are_measured_beside_sorting_the_whole_matrix(tiny, monkeypatch):
+    monkeypatch.setattr(bench, "N_PAIRS", 40)
+    rows = bench.retrieval_figures()
+    assert [r["unit"] for r in rows] == ["s", "MiB"]
+    assert all(r["ours"] > 0 and r["rival"] > 0 for r in rows)
+
+
+def test_ways_that_give_different_figures_are_not_compared(tiny, monkeypatch):
+    monkeypatch.setattr(bench, "N_PAIRS", 40)
+    monkeypatch.setattr(bench, "_sorted_whole", lambda *_: {"mAP": np.zeros(40)})
+    with pytest.raises(ValueError, match="the comparison is void"):
+        bench.retrieval_figures()
+
+
 def test_the_fastest_of_several_calls_counts_and_all_take_turns(monkeypatch):
     calls, clock = [], iter([0.0, 5.0, 5.0, 7.0, 10.0, 11.0, 20.0, 23.0])  # seconds: 5 and 2, then 1 and 3
     monkeypatch.setattr(bench, "REPEATS", 2)

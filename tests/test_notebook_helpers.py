@@ -14,7 +14,7 @@ import torch
 from medclip_nb.config import PRESETS, RECIPES
 from medclip_nb.data.preprocessing import picture_contract
 from medclip_nb.lesson import checks
-from medclip_nb.lesson.notebook import Lesson, expect_error, finish, require, score_table, show_source, start
+from medclip_nb.lesson.notebook import Lesson, expect_error, figure_table, finish, require, score_table, show_source, start
 from medclip_nb.measure.retrieval import recall_at
 from medclip_nb.measure.statistics import Score
 
@@ -195,15 +195,41 @@ def test_zero_shot_accuracy_is_that_of_its_predictions(trained):
     assert (score.n, score.name) == (6, "zero-shot body part accuracy")
 
 
-def test_recall_under_a_generous_rule_is_never_lower_and_each_rule_has_its_chance():
-    from medclip_nb.lesson.steps import recall_scores
+def test_figures_of_retrieval_become_scores_with_intervals_over_the_patients_who_ask():
+    from medclip_nb.lesson.steps import retrieval_scores
+    from medclip_nb.measure.ranking import both_ways, by_label
 
-    sim, ids = np.random.default_rng(0).normal(size=(30, 30)), np.arange(30) // 3
-    rules = {"own": np.eye(30, dtype=bool), "same": ids[:, None] == ids}
-    own_1, own_10, same_1, same_10 = recall_scores("a to b", sim, rules, ids, n_bootstrap=20)
-    assert own_1.value <= same_1.value
-    assert own_10.value <= same_10.value
-    assert [s.chance for s in (own_1, own_10, same_1)] == pytest.approx([1 / 30, 1 / 3, 1 / 10])
+    emb, ids = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) // 3
+    found = both_ways(emb, emb[::-1].copy(), by_label(ids, ids))
+    scores = retrieval_scores(found, "same case", ids, n_bootstrap=20)
+    assert {(way, figure) for way, _, figure in scores} == {(way, name) for way in found for name in found[way]}
+    for (way, _, name), score in scores.items():
+        assert (score.name, score.n, score.chance) == (f"{way} {name}, same case", 10, found[way][name].chance)
+        assert score.value == found[way][name].value
+        assert score.low <= score.value <= score.high
+    assert [name for (way, _, name), s in scores.items() if way == "text to image" and not s.higher_is_better] == ["median rank"]
+
+
+def test_recall_over_list_sizes_ends_at_the_recall_of_the_whole_list():
+    from medclip_nb.lesson.steps import list_size_curve
+
+    ranks, sizes = np.array([1, 3, 40, 50]), np.array([5, 20, 50])
+    curve = list_size_curve(ranks, sizes, np.array(list("aabc")), k=5, n_bootstrap=50)
+    assert curve[:, 0][[0, -1]].tolist() == [1, 0.5]
+    assert curve[:, 3].tolist() == [1, 0.25, 0.1]
+    assert (curve[:, 1] <= curve[:, 0]).all()
+    assert (curve[:, 0] <= curve[:, 2]).all()
+
+
+def test_a_table_of_figures_has_a_row_for_each_direction_and_rule():
+    few = Score("", 0.04, 0.021, 0.11, 3, "patients", 0.5)
+    kind = {("a to b", "own", "R@1"): SCORE, ("a to b", "own", "median rank"): Score("", 12.5, 9.0, 30.0, 3, "patients", 100.0)}
+    table = figure_table(kind | {("b to a", "own", "R@1"): few})
+    assert table.loc[("own", "b to a"), "R@1"] == "0.040 (0.021 to 0.110), chance 0.500"
+    assert table.loc[("own", "a to b"), "R@1"] == "0.50 (0.40 to 0.60), chance 0.10"
+    assert table.loc[("own", "a to b"), "median rank"] == "12 (9 to 30), chance 100"
+    assert table.loc[("own", "b to a"), "median rank"] == ""
+    assert list(table.columns) == ["R@1", "median rank"]
 
 
 def test_rows_of_patients_seen_in_training_are_counted():

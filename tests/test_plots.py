@@ -96,13 +96,16 @@ def test_a_similarity_matrix_is_drawn_as_it_is():
     assert ax.images[0].get_clim() == (-1, 1)
 
 
-def test_recall_curves_start_at_k_1_each_with_its_chance():
-    ax = plots.recall_curve({"to text, once": np.array([[0.2, 0.1], [0.6, 0.3]])})
+def test_curves_over_the_size_of_the_list_have_their_interval_and_their_chance():
+    curve = np.array([[1.0, 0.9, 1, 1], [0.6, 0.5, 0.7, 0.1]])
+    ax = plots.list_size_curves({"R@10": curve}, np.array([10, 250]))
     lines = {line.get_label(): line for line in ax.lines}
-    assert lines["to text, once"].get_xdata().tolist() == [1, 2]
-    assert lines["to text, once"].get_ydata().tolist() == [0.2, 0.6]
-    assert lines["chance, to text"].get_ydata().tolist() == [0.1, 0.3]
+    assert lines["R@10"].get_ydata().tolist() == [1, 0.6]
+    assert lines["chance, R@10"].get_ydata().tolist() == [1, 0.1]
     assert len({line.get_color() for line in ax.lines}) == 1
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["10", "100", "250"]
+    low, high = ax.collections[0].get_paths()[0].get_extents().intervaly
+    assert (low, high) == (0.5, 1)
 
 
 def test_answers_tick_the_right_texts_and_cut_long_ones():
@@ -119,7 +122,7 @@ def test_a_plot_is_drawn_into_the_axes_it_is_given(history):
     ax = plt.subplots()[1]
     calls = (
         lambda: plots.loss_curve(history, ax=ax),
-        lambda: plots.recall_curve({"a": np.ones((1, 2))}, ax=ax),
+        lambda: plots.list_size_curves({"a": np.ones((1, 4))}, np.array([10]), ax=ax),
         lambda: plots.map_scatter(np.zeros((1, 2)), np.array(["a"]), ax=ax),
     )
     assert all(call() is ax for call in calls)

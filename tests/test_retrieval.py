@@ -6,9 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import ndcg_score
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, ndcg_score
 
-from medclip_nb.measure.retrieval import chance_ndcg_at, chance_recall_at, first_ranks, ndcg_at, recall_at, same
+from medclip_nb.measure.retrieval import (
+    average_precision,
+    chance_average_precision,
+    chance_median_rank,
+    chance_ndcg_at,
+    chance_recall,
+    chance_recall_at,
+    chance_reciprocal_rank,
+    first_ranks,
+    ndcg_at,
+    recall_at,
+    same,
+)
 
 SIM = np.array([[0.9, 0.8, 0.1, 0.0], [0.5, 0.5, 0.4, 0.1]])
 RELEVANT = np.array([[0, 1, 0, 0], [1, 1, 0, 0]], bool)
@@ -18,6 +30,16 @@ def rank_loop(row: list[float], right: list[bool]) -> int:
     """Sort by similarity, wrong items first among equals; the place of the first right one."""
     order = sorted(range(len(row)), key=lambda j: (-row[j], right[j]))
     return 1 + next(place for place, j in enumerate(order) if right[j])
+
+
+def precision_loop(row: list[float], right: list[bool]) -> float:
+    """Walk down the same order and note the share of right items so far at each right one."""
+    n_right, shares = 0, []
+    for place, j in enumerate(sorted(range(len(row)), key=lambda j: (-row[j], right[j])), start=1):
+        if right[j]:
+            n_right += 1
+            shares.append(n_right / place)
+    return sum(shares) / len(shares)
 
 
 @st.composite
@@ -109,6 +131,118 @@ def test_relevance_by_equality_compares_each_with_each():
     assert same(np.array(["a", "b"]), np.array(["b", "b", "a"])).tolist() == [[False, False, True], [True, True, False]]
 
 
+# average precision
+
+
+def test_average_precision_of_the_worked_example_is_read_by_eye():
+    assert average_precision(SIM, RELEVANT).tolist() == [1 / 2, (1 + 2 / 2) / 2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases())
+def test_average_precision_agrees_with_walking_down_each_list(case):
+    sim, relevant = case
+    wanted = [precision_loop(*pair) for pair in zip(sim.tolist(), relevant.tolist(), strict=True)]
+    assert np.allclose(average_precision(sim, relevant), wanted)
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), st.integers(0, 10_000))
+def test_average_precision_agrees_with_scikit_learn_where_nothing_is_tied(case, seed):
+    relevant, rng = case[1], np.random.default_rng(seed)
+    sim = rng.normal(size=relevant.shape)
+    found = average_precision(sim, relevant)
+    assert np.allclose(found, [average_precision_score(r, s) for r, s in zip(relevant, sim, strict=True)])
+    assert found.mean() == pytest.approx(label_ranking_average_precision_score(relevant, sim))
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases())
+def test_ties_cost_no_less_than_in_scikit_learn_and_as_much_as_when_wrong_items_are_nearer(case):
+    sim, relevant = case
+    found = average_precision(sim, relevant)
+    shared = [average_precision_score(r, s) for r, s in zip(relevant, sim, strict=True)]
+    assert (found <= np.array(shared) + 1e-9).all()
+    assert np.allclose(found, average_precision(sim + 0.1 * ~relevant, relevant))  # similarities are half a unit apart
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases())
+def test_with_one_right_item_average_precision_is_one_over_its_rank_and_with_all_right_one(case):
+    sim, relevant = case
+    one = np.arange(sim.shape[1]) == relevant.argmax(1)[:, None]
+    assert np.allclose(average_precision(sim, one), 1 / first_ranks(sim, one))
+    assert (average_precision(sim, np.ones_like(relevant)) == 1).all()
+
+
+def test_average_precision_takes_similarities_without_bounds():
+    sim = np.array([[-np.inf, -np.inf, np.inf]])
+    assert average_precision(sim, np.array([[True, False, False]])).tolist() == [1 / 3]
+    assert average_precision(sim, np.array([[True, False, True]])) == pytest.approx([(1 + 2 / 3) / 2])
+
+
+@pytest.mark.parametrize(("sim", "right", "said"), [
+    (np.nan, True, "1 queries have a similarity that is NaN"), (0.0, False, "no item is right for query 0"),
+])  # fmt: skip
+def test_average_precision_refuses_what_has_no_order_and_what_has_no_answer(sim, right, said):
+    with pytest.raises(ValueError, match=said):
+        average_precision(np.full((1, 3), sim), np.full((1, 3), right))
+
+
+# chance
+
+
+TRIED = np.array([[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1], [1, 0, 1, 1, 0]], bool)
+ORDERS = -np.array(list(permutations(range(5))), float)
+
+
+@pytest.mark.parametrize("rows", [[0], [1], [2], [3], [0, 1], [0, 0, 3], [0, 1, 2, 3]])
+def test_chance_of_all_figures_agrees_with_trying_every_order(rows):
+    relevant, n_right = TRIED[rows], TRIED[rows].sum(1)
+    tried = [np.tile(order, (len(rows), 1)) for order in ORDERS]
+    ranks = np.array([first_ranks(sim, relevant) for sim in tried])
+    assert np.allclose(chance_reciprocal_rank(n_right, 5), (1 / ranks).mean(0))
+    assert np.allclose(chance_average_precision(n_right, 5), np.mean([average_precision(sim, relevant) for sim in tried], axis=0))
+    assert np.allclose(chance_recall(n_right, 5, 2), (ranks <= 2).mean(0))
+    assert chance_median_rank(n_right, 5) == np.median(ranks)
+
+
+@pytest.mark.parametrize("n_items", [1, 2, 3, 4, 10, 11])
+def test_the_chance_of_the_median_rank_of_one_right_item_is_the_middle_of_the_list(n_items):
+    assert chance_median_rank(np.ones(3, int), n_items) == (n_items + 1) / 2
+
+
+def test_chance_agrees_with_simulated_orders_of_a_longer_list():
+    n_items, rng = 60, np.random.default_rng(0)
+    relevant = np.arange(n_items) < rng.integers(1, 30, 6000)[:, None]
+    n_right, sim = relevant.sum(1), rng.random(relevant.shape)
+    ranks = first_ranks(sim, relevant)
+    for found, chance in (
+        (1 / ranks, chance_reciprocal_rank(n_right, n_items)),
+        (average_precision(sim, relevant), chance_average_precision(n_right, n_items)),
+        (recall_at(ranks, 3), chance_recall(n_right, n_items, 3)),
+    ):
+        assert abs(found.mean() - chance.mean()) < 4 * found.std() / len(found) ** 0.5
+
+
+def test_a_list_of_one_item_and_a_list_of_right_items_leave_nothing_to_chance():
+    for n_right, n_items in ((np.array([1]), 1), (np.array([7, 7]), 7)):
+        assert np.allclose(chance_reciprocal_rank(n_right, n_items), 1)
+        assert np.allclose(chance_average_precision(n_right, n_items), 1)
+        assert chance_median_rank(n_right, n_items) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), st.sampled_from([0.0, -0.3, 1.0]))
+def test_by_no_figure_do_collapsed_embeddings_beat_chance(case, value):
+    relevant = case[1]
+    n_right, n_items, sim = relevant.sum(1), relevant.shape[1], np.full(relevant.shape, value)
+    ranks = first_ranks(sim, relevant)
+    assert (1 / ranks <= chance_reciprocal_rank(n_right, n_items) + 1e-9).all()
+    assert (average_precision(sim, relevant) <= chance_average_precision(n_right, n_items) + 1e-9).all()
+    assert np.median(ranks) >= chance_median_rank(n_right, n_items)
+
+
 # graded relevance
 
 
@@ -184,3 +318,12 @@ def test_a_similarity_that_is_nan_and_a_gain_or_k_that_makes_no_sense_are_refuse
 
 def test_infinite_similarities_tie_like_all_others():
     assert ndcg_at(np.array([[-np.inf, -np.inf]]), np.array([[1.0, 0]]), 2) == pytest.approx([(1 + 1 / np.log2(3)) / 2])
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_ndcg_of_long_lists_agrees_with_scikit_learn_with_and_without_ties(k):
+    rng = np.random.default_rng(k)
+    gain = (rng.random((6, 700)) < 0.05) * rng.random((6, 700))
+    for sim in (rng.normal(size=(6, 700)), rng.integers(0, 9, (6, 700)).astype(float), np.sort(rng.normal(size=(6, 700)))):
+        wanted = [ndcg_score(g[None], s[None], k=k) for g, s in zip(gain, sim, strict=True)]
+        assert np.allclose(ndcg_at(sim, gain, k), wanted)

@@ -63,6 +63,21 @@ EXERCISES = {
             (lambda r, k: float((r <= k).mean()), "give a 0 or 1 for each query: intervals need them before the mean"),
         ),
     ),
+    "average_precision": Exercise(
+        retrieval.average_precision,
+        ((_SIM, _RELEVANT), (np.array([[0.9, 0.8, 0.7, 0.1]]), np.array([[True, False, True, False]]))),
+        (
+            (lambda s, r: 1 / retrieval.first_ranks(s, r), "that stops at the best right item: look at each right one"),
+            (
+                lambda s, r: retrieval.average_precision(s + 1e-3 * r, r),
+                "ties count in favour: among equals the wrong items come first",
+            ),
+            (
+                lambda s, r: retrieval.average_precision(s, r) * r.mean(1),
+                "the mean is over the right items of the query, not over all items",
+            ),
+        ),
+    ),
     "modality_gap": Exercise(
         geometry.modality_gap,
         ((_IMAGES, _TEXTS),),

@@ -106,6 +106,17 @@ def score_table(scores: list[Score]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("figure")
 
 
+def figure_table(scores: dict[tuple[str, str, str], Score]) -> pd.DataFrame:
+    """Scores by (direction, rule, figure), one row per rule and direction; a cell holds value, interval and chance."""
+    cells = pd.Series({key: _cell(s) for key, s in scores.items()})
+    return cells.unstack(sort=False).fillna("").rename_axis(["direction", "what is right"]).swaplevel()
+
+
+def _cell(s: Score) -> str:
+    digits = 0 if max(s.high, s.chance) >= 10 else 3 if min(s.value, s.chance) < 0.1 else 2
+    return f"{s.value:.{digits}f} ({s.low:.{digits}f} to {s.high:.{digits}f}), chance {s.chance:.{digits}f}"
+
+
 def finish(
     lesson: Lesson, *, title: str, question: str, scores: list[Score], key: Score, thumbnail=None, reads_data: bool = True
 ) -> None:

@@ -17,8 +17,8 @@ from ..learn.pairs import ImagePairs
 from ..learn.plan import Plan, plan
 from ..learn.pretrain import pretrain
 from ..measure.embeddings import EmbeddingTable, embed_text_features
-from ..measure.retrieval import chance_recall_at, first_ranks, recall_at
-from ..measure.statistics import Score, mean_score
+from ..measure.ranking import MEDIAN, Figure, recall_by_list_size
+from ..measure.statistics import Score, mean_score, patient_weights, percentile_interval, statistic_score
 from ..measure.zero_shot import class_embeddings, majority_share, predict
 from ..model.dual_encoder import DualEncoder, TextSide, build_model
 from ..model.text_tower import embed_texts
@@ -160,18 +160,31 @@ def class_score(
     return score, named
 
 
-def recall_scores(
-    way: str, sim: Float[np.ndarray, "query item"], rules: dict[str, np.ndarray], patients: np.ndarray, *, n_bootstrap: int
-) -> list[Score]:
-    """R@1 and R@10 under each rule of what is right; `patients` says whose query it is."""
-    ranks = {name: first_ranks(sim, rule) for name, rule in rules.items()}
-    return [
-        mean_score(
-            f"{way} R@{k}, {name}", recall_at(ranks[name], k), patients, chance=chance_recall_at(rule, k), n_bootstrap=n_bootstrap
-        )
-        for name, rule in rules.items()
-        for k in (1, 10)
-    ]
+def retrieval_scores(
+    found: dict[str, dict[str, Figure]], rule: str, patients: np.ndarray, *, n_bootstrap: int
+) -> dict[tuple[str, str, str], Score]:
+    """Figures of `both_ways` as scores by (direction, rule, figure); `patients` says whose each query is."""
+    scores = {}
+    for way, figures in found.items():
+        for name, figure in figures.items():
+            about = {"chance": figure.chance, "n_bootstrap": n_bootstrap}
+            title = f"{way} {name}, {rule}"
+            if name == MEDIAN:
+                score = replace(statistic_score(title, np.median, (figure.values,), patients, **about), higher_is_better=False)
+            else:
+                score = mean_score(title, figure.values, patients, **about)
+            scores[way, rule, name] = score
+    return scores
+
+
+def list_size_curve(
+    ranks: Int[np.ndarray, " query"], sizes: Int[np.ndarray, " size"], patients: np.ndarray, *, k: int, n_bootstrap: int
+) -> Float[np.ndarray, "size 4"]:
+    """R@k in random lists of some sizes, the last of which is the list that was ranked: value, interval over patients, chance."""
+    hits, weights = recall_by_list_size(ranks, int(sizes[-1]), sizes=sizes, k=k), patient_weights(patients, n_bootstrap)
+    means = weights @ hits / weights.sum(1, keepdims=True)
+    intervals = [percentile_interval(column) for column in means.T]
+    return np.column_stack([hits.mean(0), intervals, np.minimum(1, k / sizes)])
 
 
 def seen_in_training(table: pd.DataFrame, splits: np.ndarray, how: str, *, n_bootstrap: int) -> Score:

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -210,13 +210,17 @@ def similarity_matrix(
     return ax
 
 
-def recall_curve(curves: dict[str, Float[np.ndarray, "k 2"]], *, ax: Axes | None = None) -> Axes:
-    """R@k against k, one line per way to ask; the second column is its chance level, dashed in the same colour."""
-    ax = ax or plt.subplots(figsize=(6.4, 3.6))[1]
+def list_size_curves(
+    curves: dict[str, Float[np.ndarray, "size 4"]], sizes: Int[np.ndarray, " size"], *, ax: Axes | None = None
+) -> Axes:
+    """R@k by the size of the list (log scale), one line per k; columns: value, low and high of its interval, chance (dashed)."""
+    ax = ax or plt.subplots(figsize=(7, 3.8))[1]
     for (name, curve), marker, colour in zip(curves.items(), MARKERS, COLOURS, strict=False):
-        ks = np.arange(1, len(curve) + 1)
-        ax.plot(ks, curve[:, 0], label=name, marker=marker, markevery=max(1, len(ks) // 8), color=colour)
-        ax.plot(ks, curve[:, 1], label=f"chance, {name.split(',')[0]}", color=colour, linestyle="--", linewidth=1.2)
-    ax.set(xlabel="k: how many answers are looked at", ylabel="R@k: share of queries answered", ylim=(0, 1.02))
-    ax.legend(fontsize=8)
+        ax.plot(sizes, curve[:, 0], label=name, marker=marker, color=colour)
+        ax.fill_between(sizes, curve[:, 1], curve[:, 2], color=colour, alpha=0.2, linewidth=0)
+        ax.plot(sizes, curve[:, 3], label=f"chance, {name}", color=colour, linestyle="--", linewidth=1.2)
+    ax.set(xlabel="items in the list", ylabel="share of queries answered", ylim=(0, 1.02), xscale="log")
+    ax.set_xticks(ticks := [size for size in 10 ** np.arange(1, 7) if size <= sizes[-1]] + [sizes[-1]], [f"{t:,}" for t in ticks])
+    ax.minorticks_off()
+    ax.legend(fontsize=9)
     return ax
