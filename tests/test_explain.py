@@ -106,6 +106,18 @@ def test_organ_maps_have_the_size_of_the_crop_in_both_forms(form):
     assert np.ptp(maps) > 0
 
 
+def test_the_answer_of_a_cell_is_that_of_an_organ_made_of_it_alone():
+    model = build_organ_encoder(RECIPES["ct_glip"], ("liver", "spleen"), channels=3, seed=0, organ_pooling="mean").eval()
+    images, masks = RNG.integers(0, 255, (2, 3, 4, 8, 8), np.uint8), np.full((2, 4, 8, 8), 255, np.uint8)
+    directions, organ = directions_of(2), np.array([0, 1])
+    maps = explain.organ_cells(model, images, masks, organ, directions)
+    with torch.no_grad():
+        features = model.features(torch.from_numpy(images), torch.from_numpy(masks), torch.from_numpy(organ))[0]
+        corner = model.embed(features[:, :, 2, 0, 0]).numpy()
+    assert maps.shape == (2, 2, 4, 8, 8)
+    assert np.allclose(maps[..., 2, 0, 0], np.einsum("nd,pnd->pn", corner, directions), atol=1e-5)
+
+
 def test_occlusion_is_what_a_slow_loop_gives():
     images = images_of(2, 7)
     maps = explain.occlusion(brightness, images, patch=(1, 3, 2), stride=(1, 2, 2), fill=(9, 0, 0))
@@ -151,6 +163,13 @@ def test_random_weights_change_images_and_no_text(encoder):
     assert not np.allclose(embed_images(fresh, images), embed_images(encoder, images), atol=0.1)
     assert np.allclose(embed_images(fresh, images), embed_images(again, images))
     assert torch.equal(fresh.encode_texts(features), encoder.encode_texts(features))
+
+
+def test_an_organ_model_forgets_as_well_and_keeps_its_texts():
+    model = build_organ_encoder(RECIPES["ct_glip"], ("liver",), channels=3, seed=0, organ_pooling="query").eval()
+    fresh = explain.with_random_weights(model, seed=5)
+    changed = {k.split(".")[0] for k, v in fresh.state_dict().items() if not torch.equal(v, model.state_dict()[k])}
+    assert changed == {"tower", "pool", "head"}
 
 
 def test_rank_correlation_is_that_of_scipy_with_ties_and_inside_an_area():

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from scipy.ndimage import binary_dilation
 from scipy.stats import rankdata
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from ..model.dual_encoder import DualEncoder, scaled
+from ..model.dual_encoder import DualEncoder, TextSide, scaled
 from ..model.organ_encoder import OrganEncoder
 from .statistics import auc
 
@@ -29,6 +29,7 @@ Masks = Bool[np.ndarray, "n slice row column"]
 Other = Float[np.ndarray, "n_2 slice_2 row_2 column_2"]  # refused in words where they are not of the same images
 Lesions = Bool[np.ndarray, "n_2 slice_2 row_2 column_2"]
 Change = tuple[int, int]  # rows, columns; positive is downwards, to the right
+IMAGE_SIDE = ("tower", "image_head", "pool", "head")  # parts of a model that see the image, where it has them
 SMOOTH = {2: "bilinear", 3: "trilinear"}  # enlarging, by the number of axes
 
 
@@ -105,13 +106,28 @@ def occlusion(
     return drops / count
 
 
-def with_random_weights(model: DualEncoder, *, seed: int) -> DualEncoder:
+@torch.inference_mode()
+def organ_cells(
+    model: OrganEncoder,
+    images: Images,
+    masks: UInt8[np.ndarray, "n slice row column"],
+    organ: Int[np.ndarray, " n"],
+    directions: Directions,
+) -> PromptMaps:
+    """How each cell of the feature map answers, taken as if it were the whole organ (lesson 07's map), enlarged."""
+    cells = model.encode_cells(*(torch.from_numpy(part) for part in (images, masks, organ)))
+    answers = torch.einsum("nzyxd,pnd->pnzyx", cells, torch.from_numpy(directions).to(cells))
+    return _enlarged(answers, images.shape[2:])
+
+
+def with_random_weights(model: TextSide, *, seed: int) -> TextSide:
     """A copy whose image side has forgotten everything; texts and scale are as they were (Adebayo et al. 2018, section 4)."""
     torch.manual_seed(seed)
     fresh = copy.deepcopy(model)
-    for module in (*fresh.tower.modules(), *fresh.image_head.modules()):
-        if isinstance(module, nn.Module) and hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+    for part in (getattr(fresh, name) for name in IMAGE_SIDE if hasattr(fresh, name)):
+        for module in part.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
     return fresh.eval()
 
 
