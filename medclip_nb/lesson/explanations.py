@@ -106,7 +106,7 @@ def slice_maps(model: DualEncoder, images: explain.Images, asked: explain.Direct
 
 
 def occluded(model: DualEncoder, images: explain.Images, asked: explain.Directions, fill: tuple[int, ...]) -> explain.PromptMaps:
-    """Maps by occlusion with patches of 1 / PATCH_SHARE of the side, half of that apart; each is embedded once for all prompts."""
+    """Maps by occlusion with patches of 1 / PATCH_SHARE of the side, half of that apart; each is seen once for all prompts."""
     patch = images.shape[-1] // PATCH_SHARE
     score = lambda x: np.einsum("nd,pnd->np", embed_images(model, x), asked)  # noqa: E731
     return explain.occlusion(score, images, patch=(1, patch, patch), stride=(1, patch // 2, patch // 2), fill=fill)

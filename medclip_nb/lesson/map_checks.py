@@ -74,7 +74,7 @@ def pointing_table(table: pd.DataFrame, *, n_bootstrap: int) -> pd.DataFrame:
 
 
 def verdicts(checked: pd.DataFrame, pointed: pd.DataFrame | None, *, n_bootstrap: int) -> pd.DataFrame:
-    """Which checks each map passes, every one with its interval: unlike nonsense, unlike random weights, moves along, points."""
+    """Which checks each map passes, interval and all; one that cannot be made counts as not passed."""
     scores, rows = means(checked, n_bootstrap=n_bootstrap), {}
     for name, way in checked.groupby(["map", "asked"], sort=False).groups:
         own = {what: scores.get((name, way, what)) for what in CHECKS}
