@@ -25,7 +25,7 @@ FILL_GREY = {"black": 0, "grey": 128}  # and in pictures, which have no unit
 PATCH_SHARE, TOLERANCE_PX = 8, 2  # a patch is this part of the image's side; as near to a lesion counts as a hit
 SHIFT_SHARE = 10  # the image moves up and to the right by this part of its side
 FEWEST_PX, MOST_OF_ORGAN = 3, 0.5  # a lesion to point at has so many pixels, and fills less than this of its organ
-MOST_PICTURES = 24  # pictures of one's own that are looked at
+MOST_SLICES, MOST_PICTURES = 100, 24  # that are looked at: slices of the cohort, pictures of one's own
 
 
 Maps = dict[str, explain.PromptMaps]  # by method; prompts in pairs: a prompt, then nonsense asked in the same way
@@ -46,7 +46,10 @@ class Cases:
 
 
 def cases_of(lesson: Lesson, trained: Trained) -> Cases:
-    """One slice of each test patient who has a lesion to point at, else some pictures with their own texts as prompts."""
+    """One slice each of at most MOST_SLICES test patients who have a lesion to point at, drawn at random.
+
+    Without masks: at most MOST_PICTURES test pictures, with their own texts as prompts.
+    """
     units, table = trained.units, trained.units.table
     if not lesson.data.synthetic or "site" not in table:
         rows = table.iloc[sample_rows(units.one_per_image(units.rows("test")), MOST_PICTURES, seed=lesson.seed)]
@@ -55,14 +58,14 @@ def cases_of(lesson: Lesson, trained: Trained) -> Cases:
     shown = table.iloc[units.rows("test")].query("finding != ''").sample(frac=1, random_state=lesson.seed)
     studies, found = lesson.data.manifest.set_index("study_id"), {}
     for row in shown.to_dict("records"):
-        if row["patient_id"] not in found:
+        if len(found) < MOST_SLICES and row["patient_id"] not in found:
             masks = _masks(lesson, studies.loc[row["study_id"]], row)
             if FEWEST_PX <= masks[0].sum() < MOST_OF_ORGAN * masks[1].sum():
                 found[row["patient_id"]] = (row, *masks)
     rows, lesions, organs = zip(*found.values(), strict=True)
     images = units.images[[row["image"] for row in rows]]
     normal = [caption(row["body_part"], "") for row in rows]
-    areas = (_body(images), np.stack(lesions)[:, None], np.stack(organs)[:, None])
+    areas = (_body(images), np.stack(lesions), np.stack(organs))
     return Cases(
         images, [row["text"] for row in rows], normal, np.array(list(found)), *areas, tuple(row["study_id"] for row in rows)
     )
@@ -70,7 +73,7 @@ def cases_of(lesson: Lesson, trained: Trained) -> Cases:
 
 def _masks(lesson: Lesson, study: pd.Series, row: dict) -> tuple[np.ndarray, np.ndarray]:
     """A finding on a slice, and the organs that have it anywhere; the finding is kept inside of them."""
-    organs, lesions = (read_mask(lesson.data.root / study[kind])[row["slice"]] for kind in ("mask", "lesions"))
+    organs, lesions = (read_mask(lesson.data.root / study[kind])[[row["slice"]]] for kind in ("mask", "lesions"))
     own = [f for f in json.loads(study["findings"]) if finding_phrase(f) == row["finding"]]
     organ = np.logical_or.reduce([group_mask(organs, f["organ"]) for f in own])
     return np.isin(lesions, [f["label"] for f in own]) & organ, organ

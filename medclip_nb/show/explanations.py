@@ -42,7 +42,7 @@ def alike_boxes(table: pd.DataFrame, line: float, *, xlabel: str) -> Axes:
     """How a value is spread over images, a box per map and way to ask: columns map, asked, value; `line` parts good from bad."""
     n = table.groupby(["map", "asked"]).ngroups
     ax = plt.subplots(figsize=(8, 0.42 * n + 1.4))[1]
-    look = {"palette": list(COLOURS[:2]), "fliersize": 2, "linewidth": 1, "width": 0.7}
+    look = {"palette": list(COLOURS[: table["asked"].nunique()]), "fliersize": 2, "linewidth": 1, "width": 0.7}
     sns.boxplot(table, x="value", y="map", hue="asked", ax=ax, **look)
     ax.axvline(line, color=COLOURS[5], linestyle="--", linewidth=1.2)
     ax.axvline(0, color="0.35", linewidth=0.8)
