@@ -172,7 +172,7 @@ def test_the_cells_of_an_organ_are_lesson_sevens_map(organs):
     with torch.inference_mode():
         cells = model.encode_cells(*(torch.from_numpy(x) for x in (group.crops[:, :-1], group.crops[:, -1], group.organ))).numpy()
     heat = np.einsum("nzyxd,nd->nzyx", cells, group.asked[2])
-    assert explain.rank_correlation(maps["cells"][2][..., ::2, ::2], heat.astype(float)).min() > 0.5
+    assert explain.rank_correlation(maps["cells of the organ"][2][..., ::2, ::2], heat.astype(float)).min() > 0.5
     assert (maps[organ_maps.MASK] == maps[organ_maps.MASK][:1]).all()
 
 

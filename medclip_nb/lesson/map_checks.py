@@ -49,7 +49,7 @@ def means(table: pd.DataFrame, *, n_bootstrap: int) -> dict[tuple[str, str, str]
         for what in table.columns[3:]:
             known = rows.dropna(subset=what)
             chance = {"hit": rows["chance"].mean(), "nonsense hit": rows["chance"].mean()} if "chance" in rows else {}
-            title, values = f"{name}, {way}: {what}", known[what].to_numpy(float)
+            title, values = f"{name}, {way}: {what}".replace(", :", ":"), known[what].to_numpy(float)
             if known["patient"].nunique() > 1:
                 level = chance.get(what, 0.0 if what in CHECKS else None)
                 patients = known["patient"].to_numpy(str)

@@ -115,9 +115,9 @@ def maps_of(model: OrganEncoder, crops: UInt8[np.ndarray, "n share slice row col
     look = (model, crops[:, :-1], crops[:, -1], cases.organ, cases.asked)
     mask = np.broadcast_to(crops[:, -1] / 255, (len(cases.asked), *crops[:, -1].shape))
     return {
-        "cells": explain.organ_cells(*look),
-        "gradient × activation": explain.organ_gradients(*look),
-        "Grad-CAM": explain.organ_gradients(*look, averaged=True),
+        "cells of the organ": explain.organ_cells(*look),
+        "gradient × activation, organ": explain.organ_gradients(*look),
+        "Grad-CAM, organ": explain.organ_gradients(*look, averaged=True),
         MASK: mask,
     }
 
