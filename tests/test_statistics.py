@@ -131,7 +131,9 @@ def test_an_auc_of_one_class_is_refused(labels):
 
 
 def test_a_score_says_value_interval_number_and_chance():
-    assert str(Score("R@1", 0.5, 0.4, 0.625, 12, "patients", 0.1)) == "R@1: 0.500 (0.400 to 0.625), 12 patients (few), chance 0.100"
+    assert (
+        str(Score("R@1", 0.5, 0.4, 0.625, 12, "patients", 0.1)) == "R@1: 0.500 (0.400 to 0.625), 12 patients (few), chance 0.100"
+    )
     assert str(Score("loss", 2.0, None, None, 3, "batches", None)) == "loss: 2.000, 3 batches"
 
 

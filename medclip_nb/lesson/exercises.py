@@ -19,6 +19,10 @@ _RIGHT = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1]], bool)
 _LOGITS = _RNG.normal(size=(3, 3))
 _HAS = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 1]], bool)  # units by finding: none, cyst, metastases
 _STATES = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]], bool)  # the same of texts
+_GREY = np.array([[1.0, 2, 0, 0], [3, 4, 0, 9], [0, 0, 1, 1], [5, 0, 1, 1]])
+_HEAT, _OTHER_HEAT = np.array([[3.0, 9, 1], [9, 4, 20]]), np.array([[1.0, 8, 2], [7, 0, 3]])
+_POINTS = np.array([[9.0, 3, 9, 20], [9, 1, 4, 20]])
+_LESION, _INSIDE = np.array([[0, 0, 0, 1], [1, 0, 0, 0]], bool), np.array([[1, 1, 1, 0], [1, 1, 1, 0]], bool)
 _OWN = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]], bool)
 
 EXERCISES = {
@@ -401,6 +405,46 @@ EXERCISES = {
                 lambda p: np.minimum(1, np.maximum.accumulate(np.sort(p) * np.arange(len(p), 0, -1))),
                 "give the values back in the order they came in",
             ),
+        ),
+    ),
+    "occlusion_drops": Exercise(
+        solutions.occlusion_drops,
+        ((_GREY, np.mean, 2), (_GREY, np.max, 2), (_GREY, np.ptp, 1)),
+        (
+            (lambda x, f, p: -solutions.occlusion_drops(x, f, p), "the sign: a drop is the score before minus the score after"),
+            (
+                lambda x, f, p: np.array([[f(b) for b in np.split(r, len(r[0]) // p, 1)] for r in np.split(x, len(x) // p)]),
+                "that is the score of the patch alone; hide it and score what is left",
+            ),
+            (
+                lambda x, f, p: f(x) - f(x) * np.ones((len(x) // p, len(x[0]) // p)),
+                "nothing was hidden: set the patch to 0 in the copy, then score the copy",
+            ),
+        ),
+    ),
+    "rank_alike": Exercise(
+        solutions.rank_alike,
+        ((_HEAT, _OTHER_HEAT), (_HEAT, -(_HEAT**3))),
+        (
+            (lambda a, b: np.corrcoef(a.ravel(), b.ravel())[0, 1], "those are the values; rank them first"),
+            (
+                lambda a, b: np.corrcoef(a.ravel().argsort().argsort(), b.ravel().argsort().argsort())[0, 1],
+                "equal values share the mean of their ranks: scipy.stats.rankdata does that",
+            ),
+            (lambda a, b: abs(solutions.rank_alike(a, b)), "a map turned upside down is not alike: keep the sign"),
+        ),
+    ),
+    "pointing_hit": Exercise(
+        solutions.pointing_hit,
+        ((_POINTS, _LESION, _INSIDE), (np.zeros((2, 4)), _LESION, np.ones((2, 4), bool))),
+        (
+            (lambda v, m, i: float(m.flat[np.where(i, v, -np.inf).argmax()]), "argmax takes the first of equal pixels: luck"),
+            (
+                lambda v, m, i: float(m[i & (v == v[i].max())].any()),
+                "one lucky pixel among equal ones is no hit: take their mean",
+            ),
+            (lambda v, m, i: float(m[v == v.max()].mean()), "the highest pixel lies outside: only those inside can be chosen"),
+            (lambda v, m, i: float((m & i).sum() / i.sum()), "that is chance: what a guess inside would hit"),
         ),
     ),
 }

@@ -1,6 +1,7 @@
 """Solutions of the exercises whose answer is not a function of the package already."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -150,3 +151,26 @@ def binned_ece(probability: np.ndarray, hit: np.ndarray, bins: np.ndarray) -> fl
     """Mean distance of a bin's share of hits from its mean probability, by items."""
     parts = [bins == k for k in np.unique(bins)]
     return float(sum(part.sum() * abs(probability[part].mean() - hit[part].mean()) for part in parts) / len(bins))
+
+
+def occlusion_drops(image: np.ndarray, score: Callable[[np.ndarray], float], patch: int) -> np.ndarray:
+    """How far the score falls when each square patch, side by side, is set to 0; a value per patch."""
+    drops = np.zeros((image.shape[0] // patch, image.shape[1] // patch))
+    for row, column in np.ndindex(*drops.shape):
+        hidden = image.copy()
+        hidden[row * patch : (row + 1) * patch, column * patch : (column + 1) * patch] = 0
+        drops[row, column] = score(image) - score(hidden)
+    return drops
+
+
+def rank_alike(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation of two maps."""
+    from ..measure.explain import rank_correlation
+
+    return float(rank_correlation(a[None, None].astype(float), b[None, None].astype(float))[0])
+
+
+def pointing_hit(values: np.ndarray, lesion: np.ndarray, inside: np.ndarray) -> float:
+    """Share of the highest pixels inside the area that lie on the lesion: 1 or 0 where one pixel is highest."""
+    top = inside & (values == values[inside].max())
+    return float(lesion[top].mean())
