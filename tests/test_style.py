@@ -35,7 +35,7 @@ MOST_LINES = {
     "text": 1_200,
     "model": 1_300,
     "learn": 1_530,
-    "measure": 1_650,
+    "measure": 1_750,
     "show": 1_250,
     "lesson": 5_900,
 }
