@@ -107,14 +107,15 @@ def score_table(scores: list[Score]) -> pd.DataFrame:
 
 
 def figure_table(scores: dict[tuple[str, str, str], Score]) -> pd.DataFrame:
-    """Scores by (direction, rule, figure), one row per rule and direction; a cell holds value, interval and chance."""
-    cells = pd.Series({key: _cell(s) for key, s in scores.items()})
-    return cells.unstack(sort=False).fillna("").rename_axis(["direction", "what is right"]).swaplevel()
+    """Scores by (direction, rule, figure): a column per figure; three rows, value, interval and chance, per rule and direction."""
+    cells = {(rule, way, row, name): cell for (way, rule, name), s in scores.items() for row, cell in _cells(s).items()}
+    return pd.Series(cells).unstack(sort=False).fillna("").rename_axis(["what is right", "direction", ""])
 
 
-def _cell(s: Score) -> str:
+def _cells(s: Score) -> dict[str, str]:
     digits = 0 if max(s.high, s.chance) >= 10 else 3 if min(s.value, s.chance) < 0.1 else 2
-    return f"{s.value:.{digits}f} ({s.low:.{digits}f} to {s.high:.{digits}f}), chance {s.chance:.{digits}f}"
+    value, low, high, chance = (f"{x:.{digits}f}" for x in (s.value, s.low, s.high, s.chance))
+    return {"value": value, "95 % interval": f"{low} to {high}", "chance": chance}
 
 
 def finish(
