@@ -221,16 +221,16 @@ def test_recall_over_list_sizes_ends_at_the_recall_of_the_whole_list():
     assert (curve[:, 0] <= curve[:, 2]).all()
 
 
-def test_a_table_of_figures_has_value_interval_and_chance_of_each_rule_and_direction():
+def test_a_table_of_figures_has_both_directions_beside_each_other_and_chance_beside_each_value():
     few = Score("", 0.04, 0.021, 0.11, 3, "patients", 0.5)
     ranks = Score("", 12.6, 9.0, 30.0, 3, "patients", 100.0)
     kind = {("a to b", "own", "R@1"): SCORE, ("a to b", "own", "median rank"): ranks, ("b to a", "own", "R@1"): few}
-    table = figure_table(kind)
-    assert table.loc[("own", "a to b"), "R@1"].tolist() == ["0.50", "0.40 to 0.60", "0.10"]
-    assert table.loc[("own", "a to b"), "median rank"].tolist() == ["13", "9 to 30", "100"]
-    assert table.loc[("own", "b to a"), "R@1"].tolist() == ["0.040", "0.021 to 0.110", "0.500"]
-    assert table.loc[("own", "b to a"), "median rank"].tolist() == [""] * 3
-    assert list(table.columns) == ["R@1", "median rank"]
+    table = figure_table(kind | {("a to b", "any", "R@1"): SCORE})
+    assert list(table.columns) == [(way, part) for way in ("a to b", "b to a") for part in ("value", "chance")]
+    assert list(table.index) == [("own", "R@1"), ("own", "median rank"), ("any", "R@1")]
+    assert table.loc[("own", "R@1")].tolist() == ["0.50 (0.40–0.60)", "0.10", "0.040 (0.021–0.110)", "0.500"]
+    assert table.loc[("own", "median rank")].tolist() == ["13 (9–30)", "100", "", ""]
+    assert table.loc[("any", "R@1")].tolist() == ["0.50 (0.40–0.60)", "0.10", "", ""]
 
 
 def test_rows_of_patients_seen_in_training_are_counted():

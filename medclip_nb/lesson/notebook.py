@@ -107,15 +107,16 @@ def score_table(scores: list[Score]) -> pd.DataFrame:
 
 
 def figure_table(scores: dict[tuple[str, str, str], Score]) -> pd.DataFrame:
-    """Scores by (direction, rule, figure): a column per figure; three rows, value, interval and chance, per rule and direction."""
-    cells = {(rule, way, row, name): cell for (way, rule, name), s in scores.items() for row, cell in _cells(s).items()}
-    return pd.Series(cells).unstack(sort=False).fillna("").rename_axis(["what is right", "direction", ""])
+    """Scores by (direction, rule, figure): a row per rule and figure; value with its interval, and chance, of each direction."""
+    cells = {(rule, name, way, part): cell for (way, rule, name), s in scores.items() for part, cell in _cells(s).items()}
+    table = pd.Series(cells).unstack([2, 3], sort=False).fillna("")
+    return table.rename_axis(["what is right", "figure"]).rename_axis(columns=["", ""])
 
 
 def _cells(s: Score) -> dict[str, str]:
     digits = 0 if max(s.high, s.chance) >= 10 else 3 if min(s.value, s.chance) < 0.1 else 2
     value, low, high, chance = (f"{x:.{digits}f}" for x in (s.value, s.low, s.high, s.chance))
-    return {"value": value, "95 % interval": f"{low} to {high}", "chance": chance}
+    return {"value": f"{value} ({low}–{high})", "chance": chance}
 
 
 def finish(
