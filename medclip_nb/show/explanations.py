@@ -32,7 +32,7 @@ def relevance_sheet(
             ax.set_title(name, fontsize=10, loc="center")
             if values is not None:
                 strength = np.clip(values[i], 0, None) / max(values[i].max(), 1e-12)
-                ax.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=SHOWN * strength**0.5)
+                ax.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=SHOWN * strength**0.5, interpolation="nearest")
             if lesions is not None:
                 _edge(ax, lesions[i], colors="white", linewidths=1.2)
     return figure
