@@ -53,13 +53,13 @@ def printed(notebook: nbformat.NotebookNode, tag: str) -> list[str]:
 @each_lesson
 def test_lesson_runs_as_shipped_with_the_parameters_it_was_given(lesson, reports):
     executed = nbformat.read(reports / lesson.path.name, 4)
-    assert injected(executed) == {"PRESET": "smoke", "SEED": 3, "DATASET": "torso"}
+    assert injected(executed) == {"PRESET": "smoke", "SEED": 3, "DATASET": lesson.parameters["DATASET"]}
     assert "preset smoke · seed 3" in printed(executed, "setup")[0]
 
 
 @each_lesson
 def test_lesson_writes_figures_with_interval_and_chance_or_the_reason(lesson, reports):
-    folder = reports.parent / "artifacts" / "lessons" / f"{lesson.number}-torso-smoke-seed3"
+    folder = reports.parent / "artifacts" / "lessons" / f"{lesson.number}-{lesson.parameters['DATASET']}-smoke-seed3"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["synthetic"]
     assert sum(f["key"] for f in metrics["figures"]) == 1

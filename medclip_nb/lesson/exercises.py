@@ -447,4 +447,16 @@ EXERCISES = {
             (lambda v, m, i: float((m & i).sum() / i.sum()), "that is chance: what a guess inside would hit"),
         ),
     ),
+    "votes": Exercise(
+        solutions.votes,
+        (
+            (np.array([[0, 1, 2], [3, 2, 0]]), np.array([True, True, False, False])),
+            (np.array([[3, 0, 2], [1, 3, 2]]), np.array([True, False, True, True])),
+        ),
+        (
+            (lambda near, labels: labels[near].any(1), "one neighbour with the label is one vote, not all of them"),
+            (lambda near, labels: labels[near].mean(1) > 0.5, "the share is the score; a threshold throws its order away"),
+            (lambda near, labels: labels[near].sum(1), "a share: divide by the number of neighbours"),
+        ),
+    ),
 }

@@ -174,3 +174,8 @@ def pointing_hit(values: np.ndarray, lesion: np.ndarray, inside: np.ndarray) -> 
     """Share of the highest pixels inside the area that lie on the lesion: 1 or 0 where one pixel is highest."""
     top = inside & (values == values[inside].max())
     return float(lesion[top].mean())
+
+
+def votes(near: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Share of each item's nearest labelled items that have the label; `near` holds their numbers, a row per item."""
+    return labels[near].mean(1)
