@@ -12,17 +12,24 @@ PATIENTS = np.repeat(list("pqrstu"), 4)
 
 
 def table(**columns) -> pd.DataFrame:
-    plain = {"body_part": "chest", "modality": "CT", "finding": "", "scanner": "", "patient_id": PATIENTS}
+    plain = {"body_part": "chest", "modality": "CT", "finding": "", "scanner": "", "text": "", "patient_id": PATIENTS}
     return pd.DataFrame(plain | columns)
 
 
 def test_only_what_varies_between_patients_is_asked():
-    assert list(maps.questions(table())) == ["patient"]
     region = np.tile(["chest", "pelvis"], 12)
     assert list(maps.questions(table(body_part=region))) == ["region", "patient"]
     alone = np.where(PATIENTS == "p", "A", "B")  # a scanner that one patient alone was in
-    assert list(maps.questions(table(scanner=alone))) == ["patient"]
-    assert maps.questions(table(patient_id=[f"x{i}" for i in range(24)])) == {}
+    assert list(maps.questions(table(scanner=alone, body_part=region))) == ["region", "patient"]
+    for nothing in (table(), table(scanner=alone), table(patient_id=[f"x{i}" for i in range(24)])):
+        with pytest.raises(ValueError, match="no two labels that two patients share; give more patients, or a column"):
+            maps.questions(nothing)
+
+
+def test_of_pictures_with_texts_and_nothing_else_the_text_is_asked():
+    text = np.tile(["a cyst.", "a stone."], 12)
+    assert list(maps.questions(table(text=text))) == ["text", "patient"]
+    assert list(maps.questions(table(text=text, body_part=np.tile(["chest", "pelvis"], 12)))) == ["region", "patient"]
 
 
 def test_which_finding_is_asked_of_images_that_show_one_and_whether_of_all():

@@ -16,12 +16,23 @@ N_ISLANDS = 6
 
 
 def questions(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Label of each row for each question, empty where it is not asked; only what two labels of two patients each answer."""
+    """Label of each row for each question, empty where it is not asked; only what two labels of two patients each answer.
+
+    Raises ValueError if no two labels but the patients' own are shared like that.
+    """
     labels = {name: rows[column].to_numpy(str) for column, name in QUESTIONS.items()}
+    labels["text"] = rows["text"].to_numpy(str)
     labels["finding or none"] = np.where(labels["which finding"] == "", "none", "finding")
     people = pd.Series(rows["patient_id"].to_numpy(str))
     shared = {name: people[v != ""].groupby(v[v != ""]).nunique() for name, v in labels.items()}
     found = {name: v for name, v in labels.items() if (shared[name] > 1).sum() > 1}
+    if not found:
+        raise ValueError(
+            f"{len(rows)} test images of {people.nunique()} patients: no two labels that two patients share; "
+            f"give more patients, or a column of {', '.join(QUESTIONS)}"
+        )
+    if len(found) > 1:
+        found.pop("text", None)  # asked only of pictures that have texts and nothing else
     return found | ({"patient": people.to_numpy(str)} if (people.value_counts() > 1).sum() > 1 else {})
 
 
