@@ -106,7 +106,7 @@ def _add_experiment(commands):
 
 def experiment_command(args: argparse.Namespace) -> int:
     """Runs recipes and seeds that are not finished, and says where the comparison is; 1 if a run failed."""
-    from .lesson import grid
+    from .explore import grid
 
     folder = Path(args.output) if args.output else None
     page, outcomes = grid.run(args.data, args.recipe, preset=args.preset, seeds=args.seed, folder=folder, again=args.again)
@@ -162,7 +162,7 @@ def bench_command(args: argparse.Namespace) -> int:
 
 def run_command(args: argparse.Namespace) -> int:
     """Runs lessons, or renews the outputs of the shipped ones."""
-    from .lesson import course
+    from .pages import course
 
     if args.commit:
         return _commit(args, course)

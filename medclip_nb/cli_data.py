@@ -73,7 +73,7 @@ def _add_organs(parser: argparse.ArgumentParser) -> None:
 
 def organs_command(args: argparse.Namespace) -> int:
     """Prints a row per organ and what the masks give reason to tell; 1 if no organ can be used."""
-    from .lesson import organ_page
+    from .pages import organ_page
 
     scan, organs, table = organ_page.examine(Path(args.image), Path(args.mask))
     usable = (table["use"] == "used").to_numpy()
@@ -194,7 +194,7 @@ def audit_command(args: argparse.Namespace) -> int:
     """Prints what the audit found, by severity, and where the page is; 1 if anything is serious."""
     from .data import catalog
     from .data.audit import audit
-    from .lesson.audit_page import write_page
+    from .pages.audit_page import write_page
 
     dataset = catalog.load(args.data, config.PRESETS[args.preset], lenient=True)
     found = audit(dataset.manifest)

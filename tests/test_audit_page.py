@@ -9,7 +9,7 @@ from PIL import Image
 
 from medclip_nb.data.audit import audit
 from medclip_nb.data.manifest import read_manifest, save_manifest
-from medclip_nb.lesson.audit_page import MOST_IMAGES, write_page
+from medclip_nb.pages.audit_page import MOST_IMAGES, write_page
 
 BAD = "<script>alert('x')</script>"
 

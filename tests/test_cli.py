@@ -12,7 +12,8 @@ from toy import lps_volume, write_nifti
 
 from medclip_nb import __version__, bench, cli, config
 from medclip_nb.data import audit, catalog, download
-from medclip_nb.lesson import audit_page, claims, course
+from medclip_nb.lesson import claims
+from medclip_nb.pages import audit_page, course
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ import nbformat
 import pytest
 
 from medclip_nb import config
-from medclip_nb.lesson import course, site
-from medclip_nb.lesson.execute import literals
-from medclip_nb.lesson.render import cells_html, markdown_html, math_html, sections
-from medclip_nb.lesson.tidy import committed, scrub
+from medclip_nb.pages import course, site
+from medclip_nb.pages.execute import literals
+from medclip_nb.pages.render import cells_html, markdown_html, math_html, sections
+from medclip_nb.pages.tidy import committed, scrub
 
 PARAMETERS = 'PRESET = "cpu"\nSEED = 0\nDATASET = "torso"'
 FINISH = """import json

@@ -14,17 +14,18 @@ from toy import lps_volume, write_nifti, write_picture
 
 from medclip_nb import cli, config
 from medclip_nb.config import PRESETS, RECIPES
+from medclip_nb.explore import experiment, experiment_scores, grid
 from medclip_nb.learn.organ_units import organ_units
 from medclip_nb.learn.pairs import ImagePairs
 from medclip_nb.learn.plan import plan
-from medclip_nb.lesson import course, experiment, experiment_scores, grid
-from medclip_nb.lesson.execute import injected
 from medclip_nb.lesson.notebook import Lesson
 from medclip_nb.measure.detection import detection_scores
 from medclip_nb.measure.findings import Truth, mean_auc
 from medclip_nb.measure.statistics import draw_patients, mean_score
 from medclip_nb.model.organ_encoder import build_organ_encoder
 from medclip_nb.model.text_tower import embed_texts
+from medclip_nb.pages import course
+from medclip_nb.pages.execute import injected
 
 SMOKE = PRESETS["smoke"]
 N = {"n_bootstrap": 50}

@@ -7,10 +7,11 @@ import pytest
 from medclip_nb import config
 from medclip_nb.data.manifest import ManifestError
 from medclip_nb.learn.organ_units import organ_units
-from medclip_nb.lesson import claims, ct_glip, grounding, organ_page, organ_studies
+from medclip_nb.lesson import claims, ct_glip, grounding, organ_studies
 from medclip_nb.lesson.notebook import Lesson
 from medclip_nb.measure.organs import embed_organs
 from medclip_nb.model.organ_encoder import build_organ_encoder
+from medclip_nb.pages import organ_page
 
 CASES = 6  # studies
 

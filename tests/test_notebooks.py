@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medclip_nb.lesson.course import choose
-from medclip_nb.lesson.execute import injected
+from medclip_nb.pages.course import choose
+from medclip_nb.pages.execute import injected
 
 LESSONS = choose(None)
 NOT_TRAINING = ("01", "02", "03", "04")

@@ -9,7 +9,8 @@ import pytest
 
 from medclip_nb import config
 from medclip_nb.data.manifest import ManifestError
-from medclip_nb.lesson import experiment, head_studies, selip, selip_scores, transfer
+from medclip_nb.explore import experiment
+from medclip_nb.lesson import head_studies, selip, selip_scores, transfer
 from medclip_nb.lesson import similar_reports as look
 from medclip_nb.lesson.notebook import Lesson
 from medclip_nb.show import heads as draw

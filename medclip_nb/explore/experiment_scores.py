@@ -9,6 +9,8 @@ from jaxtyping import Float
 
 from ..data.studies import Units
 from ..learn.organ_units import OrganUnits
+from ..lesson import ct_glip, radclip, steps
+from ..lesson.notebook import Lesson
 from ..measure.detection import detection_scores, thresholds
 from ..measure.embeddings import EmbeddingTable, embed_units
 from ..measure.findings import Truth, finding_scores, mean_auc, resampled_aucs
@@ -17,8 +19,6 @@ from ..measure.retrieval import chance_recall_at, first_ranks, recall_at
 from ..measure.statistics import Score, mean_score, paired_difference, patient_weights, percentile_interval
 from ..model.dual_encoder import DualEncoder
 from ..model.organ_encoder import OrganEncoder
-from . import ct_glip, radclip, steps
-from .notebook import Lesson
 
 MOST_IMAGES = 3000  # of the test split: the same ones for every recipe and seed
 TRUTH = {

@@ -25,12 +25,12 @@ from ..data import catalog
 from ..data.catalog import Dataset
 from ..data.manifest import PATHS, digest
 from ..files import whole, write_text
-from . import course
-from .execute import Runner, execute
+from ..pages import course
+from ..pages.execute import Runner, execute
+from ..pages.progress import Progress
+from ..pages.site import Outcome, _environment, style, write_report
 from .experiment import VALUES, missing, number_of, refuse, split_table
 from .experiment_scores import compare
-from .progress import Progress
-from .site import Outcome, _environment, style, write_report
 
 TRIED = ("clip", "siglip", "ct_glip")  # when no recipe is named: those of them that the data can serve
 NOTEBOOK, QUESTION = "90_experiment.ipynb", "Does this recipe help on this data?"

@@ -19,15 +19,15 @@ from ..learn.organ_pairs import OrganPairs
 from ..learn.organ_units import OrganUnits, organ_units
 from ..learn.pairs import ImagePairs, checked_splits
 from ..learn.plan import Plan, plan
+from ..lesson import ct_glip, grounding, selip, steps
+from ..lesson.notebook import Lesson
 from ..measure.statistics import MIN_PATIENTS
 from ..model.dual_encoder import TextSide
 from ..model.organ_encoder import build_organ_encoder
 from ..model.text_tower import embed_texts
 from ..show.organs import overlay
 from ..show.pictures import contact_sheet
-from . import ct_glip, grounding, selip, steps
 from .experiment_scores import Result, score_images, score_organs
-from .notebook import Lesson
 
 DEFAULT = "clip"  # the recipe of notebook 90 as shipped
 SHOWN = {"scans": 3, "images": 12, "texts": 8}

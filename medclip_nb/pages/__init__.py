@@ -1,0 +1,1 @@
+"""Notebooks are executed and become pages; the pages of `data audit` and `data organs`."""
