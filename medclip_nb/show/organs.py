@@ -38,7 +38,8 @@ def overlay(
 ) -> Figure:
     """Grey slices with each organ outlined, filled lightly and named; a label is 0, or 1 + the organ's place in `names`.
 
-    Where there is one organ or lesion only, its name is in the legend alone: it would hide what is small. `spacing` is the height and the width of a pixel in mm. Raises ValueError for a label without a name.
+    The name of a single organ or lesion is in the legend alone: it would hide what is small. `spacing` is the height and the
+    width of a pixel in mm. Raises ValueError for a label without a name.
     """
     if labels.max() > len(names):
         raise ValueError(f"label {labels.max()} has no name: there are {len(names)} names, for the labels from 1 on")
