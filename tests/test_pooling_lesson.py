@@ -69,22 +69,13 @@ def test_pictures_without_masks_have_no_case_and_no_lesion(of_pictures):
     assert pooling.weight_on_lesion(adapters, stacks, units, n_bootstrap=20) == []
 
 
-def test_the_pictures_of_a_case_are_its_slices_around_the_finding(volumes, torso_units, torso):
+def test_the_volume_of_a_case_is_what_the_network_gets(volumes, torso_units, torso):
     case = pooling.a_case(volumes, torso_units)
-    images, numbers = pooling.case_pictures(case, torso_units, volumes)
+    volume = pooling.case_volume(case, torso_units, volumes)
     study = torso.manifest.index[torso.manifest["study_id"] == volumes.stacks.study_ids[case.row]][0]
-    assert numbers.tolist() == list(range(numbers[0], numbers[0] + pooling.PICTURES))
-    assert set(np.flatnonzero(case.shows)) <= set(numbers)
-    for image, z in zip(images, numbers, strict=True):
-        assert np.array_equal(image, torso_units.images[24 * study + z, 1, 0])
-
-
-@pytest.mark.parametrize("place", [0, 23])
-def test_a_finding_at_the_end_of_a_stack_still_has_ten_pictures(volumes, torso_units, place):
-    case = pooling.Case(0, "gallstone", np.arange(24) == place)
-    images, numbers = pooling.case_pictures(case, torso_units, volumes)
-    assert len(images) == pooling.PICTURES
-    assert place in numbers
+    assert volume.shape[:2] == (3, 24)
+    for z in range(24):
+        assert np.array_equal(volume[:, z], torso_units.images[24 * study + z, :, 0])
 
 
 def test_weights_of_a_case_sum_to_1_and_the_prompt_asks_for_the_finding(volumes, torso_units, adapters):

@@ -1,5 +1,6 @@
 """A volume to scroll through, with outlines to switch on and the weights of its slices below."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Bool, UInt8
 from matplotlib.figure import Figure
@@ -57,6 +58,7 @@ class SliceViewer:
         lines = [Line2D([], [], color=c, linestyle=line, linewidth=2, label=name) for name, (c, line) in self.looks.items()]
         if lines:
             figure.legend(handles=lines, loc="outside lower center", ncols=6, fontsize=9, frameon=False)
+        plt.close(figure)  # or a notebook would draw it beside the widget
         return figure
 
     def live(self):

@@ -20,11 +20,8 @@ def both_forms(still: str | Figure, live) -> dict:
     """What a notebook shows: the moving form where a kernel runs, else the still one, HTML or a figure."""
     if isinstance(still, str):
         return live._repr_mimebundle_() | {"text/html": still, "text/plain": "a table; it can be worked where a kernel runs"}
-    import matplotlib.pyplot as plt
-
     file = io.BytesIO()
     still.savefig(file, format="png")
-    plt.close(still)
     return live._repr_mimebundle_() | {
         "image/png": file.getvalue(),
         "text/plain": "a figure; it can be moved where a kernel runs",
