@@ -16,7 +16,7 @@ from .solutions import volume_ml
 
 HEADER = ("PatientID", "PatientName", "Modality", "ManufacturerModelName", "PixelSpacing", "SliceThickness",
           "ImagePositionPatient", "RescaleSlope", "RescaleIntercept")  # fmt: skip
-OUTLINED = ("lung_left", "lung_right", "heart", "aorta", "liver", "spleen", "kidney_left", "kidney_right")
+OUTLINED = ("lung_left", "lung_right", "heart", "liver", "spleen", "kidney_left", "kidney_right")
 
 
 def examples_with_masks(lesson: Lesson) -> pd.DataFrame:
@@ -90,13 +90,13 @@ def liver_on_two_grids(lesson: Lesson, rows: list) -> pd.DataFrame:
 def outlines(
     lesson: Lesson, case: pd.Series, finding: str, *, organs: tuple[str, ...] = OUTLINED
 ) -> dict[str, Bool[np.ndarray, "slice row column"]]:
-    """Masks of organs and of a finding (named as in a caption) of one study, on the contract's grid; only what is there."""
+    """Masks of a finding (named as in a caption) and of organs of one study, on the contract's grid; only what is there."""
     image = reorient(_image(lesson, case), "LPS")
     maps = (read_mask(lesson.data.root / case[name], like=image).astype(np.float32) for name in ("mask", "lesions"))
     labels, lesions = (to_geometry(in_space(m, image.affine, "intensity"), lesson.data.contract, labels=True) for m in maps)
-    masks = {spoken(name): phantoms.group_mask(labels.astype(int), name) for name in organs}
     own = [f["label"] for f in json.loads(case["findings"]) if phantoms.finding_phrase(f) == finding]
-    return {name: mask for name, mask in (masks | {finding: np.isin(lesions, own)}).items() if mask.any()}
+    masks = {finding: np.isin(lesions, own)} | {spoken(name): phantoms.group_mask(labels.astype(int), name) for name in organs}
+    return {name: mask for name, mask in masks.items() if mask.any()}
 
 
 def same_size(images: list[UInt8[np.ndarray, "row column"]]) -> UInt8[np.ndarray, "n row column"]:

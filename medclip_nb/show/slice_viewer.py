@@ -50,7 +50,8 @@ class SliceViewer:
             figure = weights_figure(planes, np.array(numbers), self.strip.weights, shows, title=title)
             axes = figure.subfigs[0].axes
         else:
-            figure = contact_sheet(planes, [f"slice {k + 1} of {n}, {name}" for k in numbers])
+            figure = contact_sheet(planes, [f"slice {k + 1} of {n}" for k in numbers])
+            figure.suptitle(f"{name} window", fontsize=10, x=0.01, ha="left")
             axes = [axis for axis in figure.axes if axis.images]
         for axis, number in zip(axes, numbers, strict=True):
             for outline, (colour, line) in self.looks.items():
