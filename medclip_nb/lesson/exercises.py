@@ -463,7 +463,7 @@ EXERCISES = {
             (lambda p, s, every: ~solutions.in_test(p, s, every), "True is for the test set; those are the rows of training"),
             (
                 lambda p, s, every: np.unique(p, return_inverse=True)[1] % every == every - 1,
-                "keep her rule: the first patient goes to the test set, then every so-manieth after",
+                "keep her rule: the first patient by name goes to the test set, and it is counted from there",
             ),
             (
                 lambda p, s, every: np.isin(s, np.unique(p)[::every]),

@@ -179,7 +179,7 @@ def votes(near: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def in_test(patients: np.ndarray, studies: np.ndarray, every: int) -> Bool[np.ndarray, " row"]:
-    """Whether a row is dealt to the test set: all rows of every so-manieth patient, by name."""
+    """Whether a row goes to the test set: of the patients, by name, the first of each `every` goes there with all rows."""
     numbers = np.unique(patients, return_inverse=True)[1]
     return numbers % every == 0
 
