@@ -5,6 +5,7 @@ A mistake is written down as the wrong function itself: the hint belongs to the 
 `mend("in_test", my_in_test)` is for a function that is shipped with a bug in it: ○ as long as the bug is there.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -91,4 +92,4 @@ def _equal(a, b) -> bool:
 
 
 def _show(value) -> str:
-    return " ".join(repr(value).split())[:300]
+    return re.sub(r",? dtype=[^)]*", "", " ".join(repr(value).split()))[:300]

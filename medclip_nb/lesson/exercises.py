@@ -24,10 +24,10 @@ _HEAT, _OTHER_HEAT = np.array([[3.0, 9, 1], [9, 4, 20]]), np.array([[1.0, 8, 2],
 _POINTS = np.array([[9.0, 3, 9, 20], [9, 1, 4, 20]])
 _LESION, _INSIDE = np.array([[0, 0, 0, 1], [1, 0, 0, 0]], bool), np.array([[1, 1, 1, 0], [1, 1, 1, 0]], bool)
 _OWN = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]], bool)
-_PATIENTS = np.array(["p1", "p1", "p2", "p3", "p3", "p3", "p4"])
-_STUDIES = np.array(["p1-a", "p1-b", "p2-a", "p3-a", "p3-b", "p3-c", "p4-a"])
+_PATIENTS = np.array(["p1", "p1", "p1", "p2", "p3", "p3", "p3", "p4"])
+_STUDIES = np.array(["p1-a", "p1-a", "p1-b", "p2-a", "p3-a", "p3-b", "p3-b", "p4-a"])
 _SHORT = np.array([[0.5, 0], [3, 4]])
-_LOUD = _IMAGES * np.array([[1.0], [4], [2], [0.5], [1]])  # images of other lengths
+_LOUD = _IMAGES * np.array([[1.0], [4], [2], [0.5], [1]]) * np.array([9.0, 1, 1])  # images of other lengths
 _TEN = np.tile(np.array([f"p{i}" for i in range(10)]), 3)  # patients, three images each
 _HALF, _ONE = (np.tile(np.arange(10) < n, 3).astype(float) for n in (5, 1))  # so many of the ten are always right
 _MEANS = lambda pick, bounds=(2.5, 97.5): (  # noqa: E731  # an interval of the mean of what `pick` leaves of the hits
@@ -502,7 +502,7 @@ EXERCISES = {
     "logits": Exercise(
         solutions.logits,
         (
-            (np.array([[3.0, 0], [3, 4]]), np.array([[2.0, 0], [0, 1]]), np.log(10)),
+            (_SHORT, np.eye(2), 2.0),
             (_IMAGES, _TEXTS, 6.0),
             (_IMAGES, _TEXTS, 0.0),
         ),
