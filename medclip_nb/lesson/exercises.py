@@ -16,6 +16,7 @@ _PROMPTS /= np.linalg.norm(_PROMPTS, axis=1, keepdims=True)
 _NEAR_A, _NEAR_B = np.array([[1, 2], [0, 2], [3, 0], [2, 1]]), np.array([[2, 1], [3, 2], [1, 3], [2, 0]])
 _IMAGES, _TEXTS = _RNG.normal(size=(5, 3)) + 1, _RNG.normal(size=(4, 3))
 _RIGHT = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1]], bool)
+_TWO = np.array([[1, 1], [0, 1]], bool)
 _LOGITS = _RNG.normal(size=(3, 3))
 _HAS = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 1]], bool)  # units by finding: none, cyst, metastases
 _STATES = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]], bool)  # the same of texts
@@ -29,7 +30,7 @@ _STUDIES = np.array(["p1-a", "p1-a", "p1-b", "p2-a", "p3-a", "p3-b", "p3-b", "p4
 _SHORT = np.array([[0.5, 0], [3, 4]])
 _LOUD = _IMAGES * np.array([[1.0], [4], [2], [0.5], [1]]) * np.array([9.0, 1, 1])  # images of other lengths
 _TEN = np.tile(np.array([f"p{i}" for i in range(10)]), 3)  # patients, three images each
-_HALF, _ONE = (np.tile(np.arange(10) < n, 3).astype(float) for n in (5, 1))  # so many of the ten are always right
+_HALF, _ONE = (np.tile(np.arange(10) < n, 3).astype(int) for n in (5, 1))  # so many of the ten are always right
 _MEANS = lambda pick, bounds=(2.5, 97.5): (  # noqa: E731  # an interval of the mean of what `pick` leaves of the hits
     lambda h, p, n: (lambda rng: np.percentile([h[pick(rng, p)].mean() for _ in range(n)], bounds))(np.random.default_rng(0))
 )
@@ -530,7 +531,7 @@ EXERCISES = {
     ),
     "true_loss": Exercise(
         solutions.true_loss,
-        ((np.zeros((2, 2)), np.array([[1, 1], [0, 1]], bool)), (_LOGITS, _RIGHT), (4.0 * _RIGHT, _RIGHT)),
+        ((4.0 * _TWO, _TWO), (_LOGITS, _RIGHT), (np.zeros((3, 3)), _RIGHT)),
         (
             (
                 lambda x, r: solutions.soft_loss(x, r / r.sum(1, keepdims=True), (r / r.sum(1, keepdims=True)).T),
