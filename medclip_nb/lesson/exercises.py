@@ -594,4 +594,27 @@ EXERCISES = {
         ),
         bug=planted.interval,
     ),
+    "denied": Exercise(
+        solutions.denied,
+        (
+            ("A noncalcified nodule in the left lung.", "nodule"),
+            ("There is no effusion.", "effusion"),
+            ("No nodule.", "nodule"),
+            ("Effusion, but no pneumothorax.", "effusion"),
+            ("A known cyst.", "cyst"),
+            ("Lungs without effusion.", "effusion"),
+        ),
+        (
+            (
+                lambda s, name: not {"no", "not", "without"}.isdisjoint(s.lower().split()),
+                "what stands behind the name denies something else: look before it only",
+            ),
+            (lambda s, name: "no" in s.split(name)[0].split(), "a sentence begins with a capital: make it small first"),
+            (
+                lambda s, name: s.lower().split()[0] in ("no", "not", "without"),
+                "the word of denial need not be the first of the sentence",
+            ),
+        ),
+        bug=planted.denied,
+    ),
 }

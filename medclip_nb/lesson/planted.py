@@ -57,3 +57,9 @@ def interval(hits: Num[np.ndarray, " image"], patients: np.ndarray, n: int) -> F
         drawn = rng.permutation(who)
         means.append(hits[np.concatenate([rows[p] for p in drawn])].mean())
     return np.percentile(means, [2.5, 97.5])
+
+
+def denied(sentence: str, name: str) -> bool:
+    """Looks for letters where it should look for words: "noncalcified" has a "no" in it."""
+    before = sentence.lower().split(name.lower())[0]
+    return any(word in before for word in ("no", "not", "without"))

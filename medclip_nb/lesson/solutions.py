@@ -217,3 +217,8 @@ def interval(hits: Num[np.ndarray, " image"], patients: np.ndarray, n: int) -> F
     rows = [np.flatnonzero(patients == p) for p in who]
     draws = rng.integers(0, len(who), (n, len(who)))
     return np.percentile([hits[np.concatenate([rows[i] for i in draw])].mean() for draw in draws], [2.5, 97.5])
+
+
+def denied(sentence: str, name: str) -> bool:
+    """Whether a word of denial stands before what a sentence names."""
+    return not {"no", "not", "without"}.isdisjoint(sentence.lower().split(name.lower())[0].split())
