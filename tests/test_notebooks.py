@@ -88,16 +88,21 @@ def test_lesson_solved_gets_a_tick_for_every_exercise(lesson, reports, tmp_path)
     subprocess.run([sys.executable, "-m", "papermill", source, result, *options], check=True, capture_output=True)
     ticks = printed(nbformat.read(result, 4), "check")
     assert len(ticks) >= 2
-    assert all("✓ correct" in text for text in ticks)
+    assert all("✓ correct" in text or "✓ mended" in text for text in ticks)
 
 
 @each_lesson
-def test_exercises_name_a_reference_that_exists_and_are_shipped_unsolved(lesson):
+def test_lesson_as_shipped_says_of_every_exercise_that_it_waits(lesson, reports):
+    said = printed(nbformat.read(reports / lesson.path.name, 4), "check")
+    assert all(text.startswith(("○ not attempted yet", "○ the bug is still there: for input ")) for text in said)
+
+
+@each_lesson
+def test_exercises_name_a_reference_that_exists(lesson):
     cells = [c for c in nbformat.read(lesson.path, 4).cells if "exercise" in c.metadata.get("tags", [])]
     for cell in cells:
         module, name = cell.metadata["reference"].split(":")
         assert callable(getattr(importlib.import_module(module), name))
-        assert cell.source.rstrip().endswith("raise NotImplementedError")
 
 
 @pytest.mark.parametrize("lesson", [x for x in LESSONS if x.number in NOT_TRAINING], ids=lambda lesson: lesson.number)

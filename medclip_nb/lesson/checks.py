@@ -2,8 +2,10 @@
 
 `attempt("first_ranks", my_first_ranks)` prints ○ (not attempted), ✓, or raises with input, expected, got and a hint.
 A mistake is written down as the wrong function itself: the hint belongs to the answer that this function would give.
+`mend("in_test", my_in_test)` is for a function that is shipped with a bug in it: ○ as long as the bug is there.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +21,7 @@ class Exercise:
     reference: Callable
     cases: tuple[tuple, ...]
     mistakes: tuple[tuple[Callable, str], ...]
+    bug: Callable | None = None  # what is shipped, where the exercise is to find what is wrong with it
 
 
 def that(name: str, holds: bool) -> None:
@@ -43,19 +46,35 @@ def attempt(name: str, function: Callable) -> None:
     """Tries a student's function on all cases of an exercise. Raises AssertionError with a hint if it is wrong."""
     from .exercises import EXERCISES
 
+    try:
+        _refuse_wrong(EXERCISES[name], function)
+    except NotImplementedError:
+        print("○ not attempted yet")
+    else:
+        print("✓ correct")
+
+
+def mend(name: str, function: Callable) -> None:
+    """Like `attempt` for a function with a hidden bug: while it gives what it gave as shipped, this is said and not raised."""
+    from .exercises import EXERCISES
+
     exercise = EXERCISES[name]
+    if not all(_equal(function(*case), exercise.bug(*case)) for case in exercise.cases):
+        _refuse_wrong(exercise, function)
+        print("✓ mended")
+        return
+    case = next(c for c in exercise.cases if not _equal(exercise.bug(*c), exercise.reference(*c)))
+    got, right = _show(exercise.bug(*case)), _show(exercise.reference(*case))
+    print(f"○ the bug is still there: for input {_show(case)} you get {got}, right is {right}")
+
+
+def _refuse_wrong(exercise: Exercise, function: Callable) -> None:
     for case in exercise.cases:
-        try:
-            got = function(*case)
-        except NotImplementedError:
-            print("○ not attempted yet")
-            return
-        wanted = exercise.reference(*case)
+        got, wanted = function(*case), exercise.reference(*case)
         if not _equal(got, wanted):
             raise AssertionError(
                 f"input {_show(case)}\nexpected {_show(wanted)}\ngot {_show(got)}\nhint: {_hint(exercise, case, got)}"
             )
-    print("✓ correct")
 
 
 def _hint(exercise: Exercise, case: tuple, got) -> str:
@@ -73,4 +92,4 @@ def _equal(a, b) -> bool:
 
 
 def _show(value) -> str:
-    return " ".join(repr(value).split())[:300]
+    return re.sub(r",? dtype=[^)]*", "", " ".join(repr(value).split()))[:300]

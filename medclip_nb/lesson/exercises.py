@@ -5,7 +5,7 @@ from scipy.stats import entropy
 
 from ..data import preprocessing
 from ..measure import comparisons, geometry, retrieval
-from . import solutions
+from . import planted, solutions
 from .checks import Exercise
 
 _RNG = np.random.default_rng(0)
@@ -16,6 +16,7 @@ _PROMPTS /= np.linalg.norm(_PROMPTS, axis=1, keepdims=True)
 _NEAR_A, _NEAR_B = np.array([[1, 2], [0, 2], [3, 0], [2, 1]]), np.array([[2, 1], [3, 2], [1, 3], [2, 0]])
 _IMAGES, _TEXTS = _RNG.normal(size=(5, 3)) + 1, _RNG.normal(size=(4, 3))
 _RIGHT = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1]], bool)
+_TWO = np.array([[1, 1], [0, 1]], bool)
 _LOGITS = _RNG.normal(size=(3, 3))
 _HAS = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 1]], bool)  # units by finding: none, cyst, metastases
 _STATES = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]], bool)  # the same of texts
@@ -24,6 +25,15 @@ _HEAT, _OTHER_HEAT = np.array([[3.0, 9, 1], [9, 4, 20]]), np.array([[1.0, 8, 2],
 _POINTS = np.array([[9.0, 3, 9, 20], [9, 1, 4, 20]])
 _LESION, _INSIDE = np.array([[0, 0, 0, 1], [1, 0, 0, 0]], bool), np.array([[1, 1, 1, 0], [1, 1, 1, 0]], bool)
 _OWN = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]], bool)
+_PATIENTS = np.array(["p1", "p1", "p1", "p2", "p3", "p3", "p3", "p4"])
+_STUDIES = np.array(["p1-a", "p1-a", "p1-b", "p2-a", "p3-a", "p3-b", "p3-b", "p4-a"])
+_SHORT = np.array([[0.5, 0], [3, 4]])
+_LOUD = _IMAGES * np.array([[1.0], [4], [2], [0.5], [1]]) * np.array([9.0, 1, 1])  # images of other lengths
+_TEN = np.tile(np.array([f"p{i}" for i in range(10)]), 3)  # patients, three images each
+_HALF, _ONE = (np.tile(np.arange(10) < n, 3).astype(int) for n in (5, 1))  # so many of the ten are always right
+_MEANS = lambda pick, bounds=(2.5, 97.5): (  # noqa: E731  # an interval of the mean of what `pick` leaves of the hits
+    lambda h, p, n: (lambda rng: np.percentile([h[pick(rng, p)].mean() for _ in range(n)], bounds))(np.random.default_rng(0))
+)
 
 EXERCISES = {
     "no_learning_level": Exercise(
@@ -200,19 +210,6 @@ EXERCISES = {
             (lambda s, m: np.exp(s) / np.exp(s).sum(), "the padded slice still takes weight: leave it out before you divide"),
             (lambda s, m: np.exp(s) / np.exp(s).sum() * m, "zero is right on padding, but the rest no longer sums to 1"),
             (lambda s, m: np.exp(s * m) / np.exp(s * m).sum(), "a score of 0 is not a weight of 0: exp(0) is 1"),
-        ),
-    ),
-    "logit_scale": Exercise(
-        solutions.logit_scale,
-        ((2.0, 100.0), (4.0, 3.0)),
-        (
-            (lambda log_scale, limit: log_scale, "that is the logarithm of the scale: take its exponential"),
-            (lambda log_scale, limit: np.exp(-log_scale), "that is the temperature; the scale is one over it"),
-            (lambda log_scale, limit: np.exp(log_scale), "the limit is missing: the scale is never above it"),
-            (
-                lambda log_scale, limit: np.exp(min(log_scale, limit)),
-                "the limit holds for the scale: exponential first, then limit",
-            ),
         ),
     ),
     "batch_floor": Exercise(
@@ -458,5 +455,166 @@ EXERCISES = {
             (lambda near, labels: labels[near].mean(1) > 0.5, "the share is the score; a threshold throws its order away"),
             (lambda near, labels: labels[near].sum(1), "a share: divide by the number of neighbours"),
         ),
+    ),
+    "in_test": Exercise(
+        solutions.in_test,
+        ((_PATIENTS, _STUDIES, 3), (_PATIENTS, _STUDIES, 2)),
+        (
+            (lambda p, s, every: np.arange(len(p)) % every == 0, "that deals out rows: every row would go its own way"),
+            (lambda p, s, every: ~solutions.in_test(p, s, every), "True is for the test set; those are the rows of training"),
+            (
+                lambda p, s, every: np.unique(p, return_inverse=True)[1] % every == every - 1,
+                "keep her rule: the first patient by name goes to the test set, and it is counted from there",
+            ),
+            (
+                lambda p, s, every: np.isin(s, np.unique(p)[::every]),
+                "those are patients; look for them among `patients`",
+            ),
+        ),
+        bug=planted.in_test,
+    ),
+    "soft_tissue": Exercise(
+        solutions.soft_tissue,
+        (
+            (np.array([0.0, 40, 155, -1000]), "HU", 1.0, -1024.0),
+            (np.array([512.0, 532, 100]), "stored", 2.0, -1024.0),
+            (np.array([[30.0, 50]]), "HU", 2.0, -1024.0),
+        ),
+        (
+            (
+                lambda v, u, m, b: preprocessing.to_window(v, -100.0, 155.0),
+                "stored values are no HU yet: they need slope and intercept",
+            ),
+            (
+                lambda v, u, m, b: solutions.soft_tissue(v, "HU" if v.min() < 0 else "stored", m, b),
+                "do not guess from the values: a piece of liver in HU has none below 0. The reader says what it gave you",
+            ),
+            (
+                lambda v, u, m, b: solutions.soft_tissue(v, "stored" if u == "HU" else "HU", m, b),
+                "the other way round: stored values are rescaled, HU are not",
+            ),
+            (
+                lambda v, u, m, b: preprocessing.to_window(v if u == "HU" else v + b, -100.0, 155.0),
+                "stored values: slope times value, plus intercept",
+            ),
+        ),
+        bug=planted.soft_tissue,
+    ),
+    "logits": Exercise(
+        solutions.logits,
+        (
+            (_SHORT, np.eye(2), 2.0),
+            (_IMAGES, _TEXTS, 6.0),
+            (_IMAGES, _TEXTS, 0.0),
+        ),
+        (
+            (
+                lambda a, b, s: solutions.logits(a, b, 0.0) * np.exp(s),
+                "above ln 100 the factor runs away: the limit was there, keep it",
+            ),
+            (
+                lambda a, b, s: solutions.logits(a, b, 0.0) / np.exp(min(s, np.log(100))),
+                "that divides by the scale; it is the temperature that is divided by, and the scale is one over it",
+            ),
+            (
+                lambda a, b, s: (
+                    solutions.logits(a, b, 0.0) * np.exp(min(s, np.log(100))) * np.linalg.norm(a, axis=1, keepdims=True)
+                ),
+                "the images are no longer of unit length: the lines above were right",
+            ),
+            (
+                lambda a, b, s: solutions.logits(a, b, 0.0) * min(np.exp(s), np.log(100)),
+                "the limit now stands at 4.6: ln 100 is the limit of the logarithm",
+            ),
+        ),
+        bug=planted.logits,
+    ),
+    "true_loss": Exercise(
+        solutions.true_loss,
+        ((4.0 * _TWO, _TWO), (_LOGITS, _RIGHT), (np.zeros((3, 3)), _RIGHT)),
+        (
+            (
+                lambda x, r: solutions.soft_loss(x, r / r.sum(1, keepdims=True), (r / r.sum(1, keepdims=True)).T),
+                "turned, the rows no longer sum to 1: some texts count for more than others. Turn the relation, then divide",
+            ),
+            (
+                lambda x, r: solutions.soft_loss(x, r / r.sum(1, keepdims=True), r.T.astype(float)),
+                "each text's targets sum to 1: divide each row of the turned relation by its sum",
+            ),
+            (
+                lambda x, r: solutions.soft_loss(x, r / r.sum(1, keepdims=True), r / r.sum(0)),
+                "right shares, wrong way round: a row belongs to a text",
+            ),
+            (
+                lambda x, r: 2 * solutions.soft_loss(x, r / r.sum(1, keepdims=True), 0.0 * r.T),
+                "the texts ask, too: mend their half, do not drop it",
+            ),
+        ),
+        bug=planted.true_loss,
+    ),
+    "nearest_images": Exercise(
+        solutions.nearest_images,
+        ((np.array([[1.0, 0]]), np.array([[1.0, 0], [3, 4], [0, 9]]), 2), (_TEXTS, _LOUD, 3)),
+        (
+            (
+                lambda t, i, k: np.argsort(-t @ (i / np.linalg.norm(i, axis=0)).T, axis=1)[:, :k],
+                "axis=0 makes each coordinate unit length over all images; an image is a row",
+            ),
+            (
+                lambda t, i, k: np.argsort(t @ (i / np.linalg.norm(i, axis=1, keepdims=True)).T, axis=1)[:, :k],
+                "argsort starts with the smallest: those are the images least alike",
+            ),
+            (
+                lambda t, i, k: np.argsort(np.linalg.norm(t[:, None] - i, axis=2), axis=1)[:, :k],
+                "a distance between vectors of any length still depends on the length",
+            ),
+        ),
+        bug=planted.nearest_images,
+    ),
+    "interval": Exercise(
+        solutions.interval,
+        ((_HALF, _TEN, 2000), (_ONE, _TEN, 2000)),
+        (
+            (
+                _MEANS(lambda rng, p: np.isin(p, rng.permutation(np.unique(p))[:5])),
+                "half of the patients, each once, is another experiment: draw as many as there are, with replacement",
+            ),
+            (
+                _MEANS(lambda rng, p: rng.integers(0, len(p), len(p))),
+                "that resamples images: those of one patient are not independent. Draw patients",
+            ),
+            (
+                _MEANS(lambda rng, p: np.isin(p, rng.choice(np.unique(p), 10))),
+                "a patient who is drawn twice counts twice; `isin` counts everybody once",
+            ),
+            (
+                lambda h, p, n: np.array([h.mean(), h.mean()]) + np.array([-1.96, 1.96]) * h.std() / len(h) ** 0.5,
+                "that formula takes images for independent; draw patients and look at the means",
+            ),
+        ),
+        bug=planted.interval,
+    ),
+    "denied": Exercise(
+        solutions.denied,
+        (
+            ("A noncalcified nodule in the left lung.", "nodule"),
+            ("There is no effusion.", "effusion"),
+            ("No nodule.", "nodule"),
+            ("Effusion, but no pneumothorax.", "effusion"),
+            ("A known cyst.", "cyst"),
+            ("Lungs without effusion.", "effusion"),
+        ),
+        (
+            (
+                lambda s, name: not {"no", "not", "without"}.isdisjoint(s.lower().split()),
+                "what stands behind the name denies something else: look before it only",
+            ),
+            (lambda s, name: "no" in s.split(name)[0].split(), "a sentence begins with a capital: make it small first"),
+            (
+                lambda s, name: s.lower().split()[0] in ("no", "not", "without"),
+                "the word of denial need not be the first of the sentence",
+            ),
+        ),
+        bug=planted.denied,
     ),
 }

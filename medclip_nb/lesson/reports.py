@@ -11,6 +11,7 @@ from ..measure.statistics import Score, mean_score
 from ..text.dictionary import Dictionary
 from ..text.reports import Finding, findings
 from ..text.scores import triples
+from ..text.sections import told
 
 # sentence, and what it says of an effusion: side and state
 TRAPS = (
@@ -45,6 +46,13 @@ def traps() -> pd.DataFrame:
     """Sentences about an effusion with what is right and what the rules read: columns sentence, right, read."""
     read = [next((_state(f) for f in findings(s) if f.finding == "pleural effusion"), "nothing") for s, _ in TRAPS]
     return pd.DataFrame(TRAPS, columns=["sentence", "right"]).assign(read=read)
+
+
+def present(table: pd.DataFrame) -> pd.DataFrame:
+    """Each finding that the rules read as present in a sentence: columns finding, sentence, name (as written there)."""
+    sentences = [s for report in table["report"] for s in told(report)]
+    rows = [(f.finding, s, s[f.start : f.end]) for s in sentences for f in findings(s) if f.present and not f.uncertain]
+    return pd.DataFrame(rows, columns=["finding", "sentence", "name"])
 
 
 def truth_of(table: pd.DataFrame) -> list[set[tuple[str, str, str]]]:

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Num
+
+from ..data.preprocessing import to_window
 
 
 def class_embedding(prompt_emb: np.ndarray) -> np.ndarray:
@@ -66,11 +68,6 @@ def slice_weights(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Softmax of the scores of slices that are there; 0 on padding."""
     raised = np.exp(scores - scores[mask].max()) * mask
     return raised / raised.sum()
-
-
-def logit_scale(log_scale: float, limit: float) -> float:
-    """Factor of the cosine: the exponential of what is learnt, at most the limit."""
-    return float(min(np.exp(log_scale), limit))
 
 
 def batch_floor(text_ids: list[int]) -> float:
@@ -179,3 +176,49 @@ def pointing_hit(values: np.ndarray, lesion: np.ndarray, inside: np.ndarray) -> 
 def votes(near: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Share of each item's nearest labelled items that have the label; `near` holds their numbers, a row per item."""
     return labels[near].mean(1)
+
+
+def in_test(patients: np.ndarray, studies: np.ndarray, every: int) -> Bool[np.ndarray, " row"]:
+    """Whether a row goes to the test set: of the patients, by name, the first of each `every` goes there with all rows."""
+    numbers = np.unique(patients, return_inverse=True)[1]
+    return numbers % every == 0
+
+
+def soft_tissue(values: Num[np.ndarray, "*axes"], units: str, slope: float, intercept: float) -> Num[np.ndarray, "*axes"]:
+    """Grey levels of -100 to 155 HU, from values that are "stored" or "HU" already."""
+    return to_window(np.asarray(values, float) if units == "HU" else to_hu(values, slope, intercept), -100.0, 155.0)
+
+
+def logits(
+    images: Float[np.ndarray, "unit dim"], texts: Float[np.ndarray, "text dim"], log_scale: float
+) -> Float[np.ndarray, "unit text"]:
+    """Cosines times the exponential of what is learnt; that factor is at most 100."""
+    images = images / np.linalg.norm(images, axis=1, keepdims=True)
+    texts = texts / np.linalg.norm(texts, axis=1, keepdims=True)
+    return np.exp(np.minimum(log_scale, np.log(100))) * images @ texts.T
+
+
+def true_loss(logits: Float[np.ndarray, "unit text"], right: Bool[np.ndarray, "unit text"]) -> float:
+    """The one equation where several texts are right, in equal parts from each side."""
+    return soft_loss(logits, right / right.sum(1, keepdims=True), texts_side(right))
+
+
+def nearest_images(
+    texts: Float[np.ndarray, "query dim"], images: Float[np.ndarray, "item dim"], k: int
+) -> Int[np.ndarray, "query k"]:
+    """Numbers of the k images with the largest cosine to each text, largest first."""
+    texts, images = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (texts, images))
+    return np.argsort(-texts @ images.T, axis=1)[:, :k]
+
+
+def interval(hits: Num[np.ndarray, " image"], patients: np.ndarray, n: int) -> Float[np.ndarray, " bound"]:
+    """Bounds of the central 95 % of the mean over n resamples: as many patients as there are, with replacement."""
+    rng, who = np.random.default_rng(0), np.unique(patients)
+    rows = [np.flatnonzero(patients == p) for p in who]
+    draws = rng.integers(0, len(who), (n, len(who)))
+    return np.percentile([hits[np.concatenate([rows[i] for i in draw])].mean() for draw in draws], [2.5, 97.5])
+
+
+def denied(sentence: str, name: str) -> bool:
+    """Whether a word of denial stands before what a sentence names."""
+    return not {"no", "not", "without"}.isdisjoint(sentence.lower().split(name.lower())[0].split())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from ..config import HEAD_TOWER, PRETRAINED_TOWER, RECIPES, SLICE_TOWER, Recipe
 from ..data.phantoms import caption
@@ -16,7 +16,7 @@ from ..learn.organ_pairs import OrganPairs
 from ..learn.pairs import ImagePairs
 from ..learn.plan import Plan, plan
 from ..learn.pretrain import pretrain
-from ..measure.embeddings import EmbeddingTable, embed_text_features
+from ..measure.embeddings import EmbeddingTable, embed_images, embed_text_features
 from ..measure.ranking import MEDIAN, Figure, recall_by_list_size
 from ..measure.statistics import Score, mean_score, patient_weights, percentile_interval, statistic_score
 from ..measure.zero_shot import class_embeddings, majority_share, predict
@@ -194,3 +194,12 @@ def seen_in_training(table: pd.DataFrame, splits: np.ndarray, how: str, *, n_boo
     patients = table["patient_id"][test].to_numpy(str)
     name = f"test rows of a patient seen in training, {how}"
     return replace(mean_score(name, seen, patients, chance=None, n_bootstrap=n_bootstrap), higher_is_better=False)
+
+
+def raw_vectors(model: DualEncoder, images: UInt8[np.ndarray, "n channel slice row column"]) -> Float[np.ndarray, "n dim"]:
+    """Vectors of single slices as the image head gives them, of any length: `embed_images` before it makes them unit length."""
+    kept, hook = [], lambda head, taken, given: kept.append(given.float().cpu().numpy())
+    handle = model.image_head.register_forward_hook(hook)
+    embed_images(model, images)
+    handle.remove()
+    return np.concatenate(kept)
