@@ -20,11 +20,7 @@ EXAMPLES = {
     "  medclip-nb lab --lesson 05\n"
     "  medclip-nb lab --no-browser --port 8890   on a server; then open the address it prints",
 }
-STRAIGHT = (  # JupyterLab asks nobody on the network for news, updates or extensions
-    "--LabApp.news_url=None",
-    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    "--LabApp.extension_manager=readonly",
-)
+OURS = Path(__file__).parent / "pages" / "jupyter"  # JupyterLab's settings that ask no website for news or updates
 
 
 def add_commands(commands, command_parser) -> None:
@@ -114,9 +110,11 @@ def lab_command(args: argparse.Namespace) -> int:
     notebook = _notebook(args.lesson)
     # the address that is printed names the lesson, too, for whoever opens it by hand
     place = [f"--ServerApp.root_dir={notebook.parent}", f"--LabApp.default_url=/lab/tree/{notebook.name}"]
-    command = [sys.executable, "-m", "jupyterlab", "-y", *place, *STRAIGHT, *_server_options(args)]
+    quiet = ["-y", "--LabApp.extension_manager=readonly"]  # no question at Ctrl-C, no look at PyPI for extensions
+    command = [sys.executable, "-m", "jupyterlab", *place, *quiet, *_server_options(args)]
     print(f"lesson {notebook.stem}; products go to {config.home()}; Ctrl-C ends it", flush=True)
-    os.execve(sys.executable, command, kernel_environment())
+    settings = os.pathsep.join(filter(None, [str(OURS), os.environ.get("JUPYTER_CONFIG_PATH")]))
+    os.execve(sys.executable, command, kernel_environment() | {"JUPYTER_CONFIG_PATH": settings})
 
 
 def _check_environment() -> None:
