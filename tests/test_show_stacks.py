@@ -36,7 +36,7 @@ def parts(figure: Figure) -> tuple[list, list]:
 
 def test_slices_stand_in_a_row_under_their_numbers():
     slices, _ = parts(drawn()[0])
-    assert [a.get_title() for a in slices] == [f"slice {n}" for n in NUMBERS]
+    assert [a.get_title() for a in slices] == [f"slice {n + 1}" for n in NUMBERS]
     assert all(np.array_equal(a.images[0].get_array(), image) for a, image in zip(slices, IMAGES, strict=True))
     assert all(a.images[0].get_clim() == (0, 255) for a in slices)
 
@@ -54,7 +54,7 @@ def test_every_weight_is_a_bar_and_equal_weights_a_line():
     for axis, (name, values) in zip(parts(figure)[1], weights.items(), strict=True):
         assert [bar.get_height() for bar in axis.patches] == values.tolist()
         assert list(axis.lines[0].get_ydata()) == [1 / 32, 1 / 32]
-        assert axis.lines[1].get_xdata().tolist() == [12, 13]
+        assert axis.lines[1].get_xdata().tolist() == [13, 14]
         assert axis.get_ylabel() == name.replace("_", " ")
         assert axis.get_yticks().tolist() == [0, max(values)]
 

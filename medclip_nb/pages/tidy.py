@@ -59,8 +59,8 @@ def tidy(notebook: nbformat.NotebookNode, names: dict[str, str]) -> nbformat.Not
 
 
 def _only_widget(output: dict) -> bool:
-    """Whether nothing is left to see without a kernel; a widget that brings a still picture keeps that alone."""
-    return output.get("data", {}).pop(_WIDGET, None) is not None and "image/png" not in output["data"]
+    """Whether nothing is left to see without a kernel; a widget that brings a picture or a table keeps that alone."""
+    return output.get("data", {}).pop(_WIDGET, None) is not None and not {"image/png", "text/html"} & set(output["data"])
 
 
 def _scrub_output(node, names: dict[str, str]):

@@ -18,9 +18,10 @@ def weights_figure(
     *,
     title: str,
 ) -> Figure:
-    """Some slices of a study (numbered as in the stack) in a row, and below each pooling's weight of every slice.
+    """Some slices of a study in a row, and below each pooling's weight of every slice.
 
-    Slices that show the finding have an orange frame, and an orange mark in the charts; the dashed line is equal weights.
+    `numbers` count the slices from 0, the picture from 1. Slices that show the finding have an orange frame, and an orange mark in
+    the charts; the dashed line is equal weights.
     """
     below = 0.6 + 0.7 * len(weights)  # inches
     figure = plt.figure(figsize=(10, 1.4 + below))
@@ -29,10 +30,10 @@ def weights_figure(
     for axis, image, number in zip(np.atleast_1d(upper.subplots(1, len(images))), images, numbers, strict=True):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         axis.set(xticks=[], yticks=[])
-        axis.set_title(f"slice {number}", fontsize=8, loc="center")
+        axis.set_title(f"slice {number + 1}", fontsize=8, loc="center")
         for side in axis.spines.values():
             side.set(visible=bool(shows[number]), color=SHOWN, linewidth=3)
-    places = np.arange(len(shows))
+    places = np.arange(1, len(shows) + 1)
     axes = np.atleast_1d(lower.subplots(len(weights), 1, sharex=True))
     for axis, (name, values) in zip(axes, weights.items(), strict=True):
         axis.bar(places, values, color=COLOURS[0], width=0.8)
