@@ -28,7 +28,7 @@ from ..files import whole, write_text
 from ..pages import course
 from ..pages.execute import Runner, execute
 from ..pages.progress import Progress
-from ..pages.site import Outcome, _environment, style, write_report
+from ..pages.site import Outcome, style, template, write_report
 from .experiment import VALUES, missing, number_of, refuse, split_table
 from .experiment_scores import compare
 
@@ -162,4 +162,4 @@ def write_page(grid: Grid, recipes: list[str], outcomes: list[Outcome]) -> Path:
         "recipes": order, "n_runs": len(runs), "rows": compare(runs, order), "failed": [o for o in outcomes if o.error],
         "date": datetime.now().isoformat(" ", timespec="minutes"),
     }  # fmt: skip
-    return write_text(grid.folder / "index.html", _environment().get_template("experiment.html").render(**about, style=style()))
+    return write_text(grid.folder / "index.html", template("experiment.html").render(**about, style=style()))

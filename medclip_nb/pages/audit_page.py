@@ -13,7 +13,7 @@ from ..data.audit import SEVERITIES
 from ..data.preprocessing import Preprocessing, preprocess
 from ..data.readers import ImageError, read_image, reorient
 from ..files import write_text
-from .site import _environment, style
+from .site import style, template
 
 MOST_IMAGES = 12  # of one finding
 MOST_IN_GROUP = 4
@@ -36,7 +36,7 @@ def write_page(found: pd.DataFrame, table: pd.DataFrame, path: str | Path) -> Pa
         some_ids = [ids[i] for i in finding["rows"][:MOST_IDS]]
         cards.append(finding | {"ids": some_ids, "groups": figures, "rank": rank, "texts": texts})
     about = {"name": Path(table.attrs["root"]).resolve().name, "n": len(table), "counts": _counts(found), "findings": cards}
-    return write_text(path, _environment().get_template("audit.html").render(**about, style=style()))
+    return write_text(path, template("audit.html").render(**about, style=style()))
 
 
 def _counts(found: pd.DataFrame) -> list[tuple[str, int]]:

@@ -1,4 +1,7 @@
-"""Notebook cells -> HTML that needs no network and runs no script; nbconvert's filters do the single conversions."""
+"""Notebook cells -> HTML that needs no network and runs no script; nbconvert's filters do the single conversions.
+
+The cells are the author's, so HTML in their markdown stays. Outputs hold what data said: HTML from there shows as text.
+"""
 
 import base64
 import re
@@ -8,9 +11,14 @@ from html import escape, unescape
 import nbformat
 from nbconvert.filters.ansi import ansi2html
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors.sanitize import SanitizeHTML
 
 OPEN_LINES = 14  # longer code cells start closed
 CLOSED_TAGS = {"parameters", "injected-parameters", "setup"}
+# what outputs are made of: pandas tables and marked reports
+TAGS = "b br caption code div em hr i li mark ol p pre small span strong sub sup table tbody td tfoot th thead tr ul".split()  # noqa: SIM905
+ATTRIBUTES = {"*": ["style", "title"], "td": ["colspan", "rowspan"], "th": ["colspan", "rowspan", "scope"]}
+STYLES = ["background", "font-size", "color", "font-weight", "line-height", "padding", "text-align", "text-decoration", "white-space"]
 _HEADING = re.compile(r'<h([1-6]) id="([^"]*)">(.*?)</h\1>', re.DOTALL)
 
 
@@ -51,13 +59,29 @@ class _Renderer(IPythonRenderer):
         return math_html(body, block=True)
 
     def table(self, text: str) -> str:
-        return f'<div class="scroll"><table>{text}</table></div>'
+        return f'<div class="scroll" tabindex="0"><table>{text}</table></div>'
+
+    def block_mermaidjs(self, code: str) -> str:
+        # nbconvert hands it to a script that is not here, unescaped
+        return f"<pre>{escape(code)}</pre>"
 
 
-def markdown_html(source: str) -> str:
-    """One markdown cell; HTML in it stays, scripts go."""
-    renderer = _Renderer(escape=False, exclude_anchor_links=False, allow_harmful_protocols=False)
+def markdown_html(source: str, *, trusted: bool = True) -> str:
+    """One text in markdown. HTML in it stays, scripts go; where it is not `trusted` all HTML shows as text."""
+    renderer = _Renderer(escape=not trusted, exclude_anchor_links=False, allow_harmful_protocols=False)
     return without_scripts(MarkdownWithMath(renderer=renderer).render(source))
+
+
+@cache
+def _cleaner() -> SanitizeHTML:
+    return SanitizeHTML(tags=TAGS, attributes=ATTRIBUTES, styles=STYLES)
+
+
+def harmless(html: str) -> str:
+    """HTML of an output with the tags that tables and marked reports need; every other tag shows as text."""
+    # the sheet that pandas sends along; ours says how tables look
+    html = re.sub(r"\A(\s*<div>)?\s*<style\b[^>]*>.*?</style>", r"\1", html, count=1, flags=re.DOTALL)
+    return _cleaner().sanitize_html_tags(html)
 
 
 def without_scripts(html: str) -> str:
@@ -126,9 +150,9 @@ def _output_html(output, alt: str) -> str:
         if kind in data:
             return _image_html(kind, data[kind], output.metadata.get(kind, {}), alt)
     if "text/html" in data:
-        return f'<div class="scroll html" tabindex="0">{without_scripts(data["text/html"])}</div>'
+        return f'<div class="scroll html" role="group" aria-label="Output" tabindex="0">{harmless(data["text/html"])}</div>'
     if "text/markdown" in data:
-        return f'<div class="prose">{markdown_html(data["text/markdown"])}</div>'
+        return f'<div class="prose">{markdown_html(data["text/markdown"], trusted=False)}</div>'
     return f'<pre tabindex="0">{ansi2html(data.get("text/plain", ""))}</pre>'
 
 
@@ -137,4 +161,4 @@ def _image_html(kind: str, content: str, size: dict, alt: str) -> str:
     content = base64.b64encode(content.encode()).decode() if kind == "image/svg+xml" else "".join(content.split())
     width = f' width="{int(size["width"])}"' if str(size.get("width", "")).isdigit() else ""
     alt = escape(str(size["alt"])) if size.get("alt") else alt
-    return f'<figure><img src="data:{kind};base64,{content}" alt="{alt}"{width}></figure>'
+    return f'<figure><img src="data:{kind};base64,{escape(content)}" alt="{alt}"{width}></figure>'

@@ -14,6 +14,14 @@ import nbformat
 from ..files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
+PARTS = {  # number of a part's first lesson -> its name and what it is for
+    "01": ("Look at the data", "Before a model learns anything: what is in the table, in the images and in the reports."),
+    "04": ("One equation", "All three methods are one formula with other units and other right answers."),
+    "05": ("Three methods", "RadCLIP on slices and volumes, CT-GLIP on organs, SeLIP on similar reports."),
+    "09": ("Measure what was learnt", "Scores beside chance, with intervals over patients, and the ways they deceive."),
+    "90": ("Your own data", "What medclip-nb experiment runs for each recipe and seed on a folder of yours."),
+}
+TURN = re.compile(r"<!-- turn -->.*?<!-- /turn -->", re.DOTALL)  # what is known only when the other pages are
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -49,6 +57,12 @@ def heading(notebook: nbformat.NotebookNode) -> tuple[str, str]:
     return (title.group(1).strip() if title else ""), _plain(" ".join(quoted))
 
 
+def heading_text(markdown: str) -> tuple[str, str]:
+    """The first heading of a text in markdown, and the text without it."""
+    title, _, rest = markdown.strip().partition("\n")
+    return (title.lstrip("# "), rest) if title.startswith("# ") else ("", markdown)
+
+
 def _plain(markdown: str) -> str:
     return re.sub(r"(\*\*|__|\*|`)(.+?)\1", r"\2", markdown).strip()
 
@@ -66,7 +80,7 @@ def page(notebook: nbformat.NotebookNode, outcome: Outcome) -> str:
 
     body = cells_html(_without_heading(notebook))
     contents = [(anchor, html.unescape(title)) for anchor, title in sections(body)]
-    return _environment().get_template("page.html").render(lesson=outcome, body=body, contents=contents, style=style())
+    return template("page.html").render(lesson=outcome, body=body, contents=contents, style=style())
 
 
 def _without_heading(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -79,11 +93,31 @@ def _without_heading(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def write_index(folder: Path) -> Path:
-    """Rebuilds `index.html` from every executed lesson in the folder."""
+    """Rebuilds `index.html` and the cards from every executed lesson in the folder, and leads its pages to each other."""
+    from .cards import write_cards
+
     lessons = read_outcomes(folder)
-    text = _environment().get_template("index.html").render(lessons=lessons, style=style(), **_run_facts(lessons))
-    write_text(folder / "index.html", text)
-    return folder / "index.html"
+    cards = write_cards(folder, lessons)
+    _turn(folder, lessons, cards)
+    about = {"lessons": lessons, "ran": {o.number: o for o in lessons}, "parts": parts(lessons), "cards": cards, "style": style()}
+    return write_text(folder / "index.html", template("index.html").render(**about, **_run_facts(lessons)))
+
+
+def _turn(folder: Path, lessons: list[Outcome], cards: list) -> None:
+    for before, lesson, after in zip([None, *lessons], lessons, [*lessons[1:], None], strict=False):
+        path = folder / f"{lesson.name}.html"
+        old = path.read_text(encoding="utf-8") if path.is_file() else ""
+        own = [card for card in cards if lesson.number in card.lessons]
+        links = template("turn.html").render(before=before, after=after, cards=own)
+        new = TURN.sub(lambda _, links=links: links, old, count=1)
+        if new != old:
+            write_text(path, new)
+
+
+def parts(lessons: list[Outcome]) -> list[tuple[str, str, list[Outcome]]]:
+    """The parts of the course that lessons ran of: name, what it is for, its lessons."""
+    first = {o.number: max((n for n in PARTS if n <= o.number), default="01") for o in lessons}
+    return [(*PARTS[n], [o for o in lessons if first[o.number] == n]) for n in PARTS if n in first.values()]
 
 
 def read_outcomes(folder: Path) -> list[Outcome]:
@@ -95,7 +129,7 @@ def read_outcomes(folder: Path) -> list[Outcome]:
         except (ValueError, KeyError, TypeError):
             continue
         known = {f.name for f in fields(Outcome)}
-        outcomes.append(Outcome(**{k: v for k, v in record.items() if k in known}))
+        outcomes.append(Outcome(**{k: v for k, v in record.items() if k in known} | {"name": path.stem}))
     return outcomes
 
 
@@ -145,12 +179,13 @@ def data_uri(path: Path) -> str:
 
 @cache
 def style() -> str:
-    """The style sheet with the highlighting of both colour schemes."""
-    from pygments.formatters import HtmlFormatter
+    """The style sheet that every page carries inside."""
+    return (TEMPLATES / "style.css").read_text(encoding="utf-8")
 
-    light = HtmlFormatter(style="friendly").get_style_defs(".highlight")
-    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
-    return (TEMPLATES / "style.css").read_text() + f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+
+def template(name: str):
+    """A template of this folder; what it is given is escaped, unless the template itself says `safe`."""
+    return _environment().get_template(name)
 
 
 @cache
