@@ -1,17 +1,19 @@
-"""The command line: `medclip-nb run`, `lab`, and the commands on data. Heavy imports wait until a command needs them."""
+"""The command line: `medclip-nb run` and what trains; `cli_lab` and `cli_data` add the rest.
+
+Heavy imports wait until a command needs them.
+"""
 
 import argparse
-import os
-import shutil
 import signal
 import sys
 import traceback
 from pathlib import Path
 
-from . import __version__, cli_data, config
+from . import __version__, cli_data, cli_lab, config
 
 EXAMPLES = {
-    "": "examples:\n  medclip-nb run                  all lessons, then open reports/index.html\n"
+    "": "examples:\n  medclip-nb check                is everything here, and how long will it take\n"
+    "  medclip-nb run                  all lessons, then open reports/index.html\n"
     "  medclip-nb run 05 --preset smoke\n  medclip-nb data list\n  medclip-nb lab",
     "run": "examples:\n  medclip-nb run                          the whole course, preset cpu\n"
     "  medclip-nb run 05 11 --preset smoke     two lessons, in seconds\n"
@@ -26,7 +28,7 @@ EXAMPLES = {
     "claims": "examples:\n  medclip-nb claims                       all studies, three seeds; an hour on two cores\n"
     "  medclip-nb claims pooling --seed 0 1    one study, two seeds; what was trained before is kept\n"
     "  medclip-nb claims slices --commit       the table into notebooks/results/",
-    "lab": "examples:\n  medclip-nb lab                          JupyterLab at lesson 01",
+    **cli_lab.EXAMPLES,
     **cli_data.EXAMPLES,
 }
 
@@ -66,8 +68,7 @@ def parser() -> argparse.ArgumentParser:
     _add_experiment(commands)
     _add_claims(commands)
     _add_bench(commands)
-    lab = _command_parser(commands.add_parser, "lab", help="JupyterLab at lesson 01.")
-    lab.set_defaults(command=lab_command)
+    cli_lab.add_commands(commands, _command_parser)
     return top
 
 
@@ -192,31 +193,6 @@ def _dataset(name_or_path: str, preset: str) -> str:
         return name_or_path
     studies.load_units(catalog.load(name_or_path, config.PRESETS[preset]))
     return str(catalog.locate(name_or_path).resolve())
-
-
-def lab_command(args: argparse.Namespace) -> int:
-    """Becomes JupyterLab, at lesson 01."""
-    from importlib.util import find_spec
-
-    if find_spec("jupyterlab") is None:
-        raise ValueError("JupyterLab is not installed: pip install jupyterlab")
-    folder = writable_notebooks()
-    first = next(iter(sorted(folder.glob("01_*.ipynb"))), folder)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(first)])
-
-
-def writable_notebooks() -> Path:
-    """The notebooks in a checkout; from a wheel a copy in `my_notebooks`, where no file is ever overwritten."""
-    shipped = config.shipped("notebooks")
-    if shipped.parent != Path(__file__).parent:
-        return shipped
-    copy = config.home() / "my_notebooks"
-    for source in sorted(p for p in shipped.rglob("*") if p.is_file()):
-        target = copy / source.relative_to(shipped)
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-    return copy
 
 
 if __name__ == "__main__":

@@ -101,23 +101,27 @@ def _command(source: Path, result: Path, parameters: dict) -> list[str]:
     return [sys.executable, "-m", "papermill", str(source), str(result), *options, "-y", json.dumps(parameters)]
 
 
-def _environment(scratch: Path, *, one_thread: bool) -> dict[str, str]:
-    """This process's variables, with run products, imports and Jupyter's own files where they belong."""
+def kernel_environment() -> dict[str, str]:
+    """This process's variables, with run products, imports, figures and the kernel as notebooks need them."""
     root = Path(__file__).parents[2]
     added = {
         "MEDCLIP_NB_HOME": str(config.home()),
-        "TQDM_DISABLE": "1",  # a progress bar is no result
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # another one in the shell would leave pages without figures
-        "IPYTHONDIR": str(scratch / "ipython"),
-        "JUPYTER_RUNTIME_DIR": str(scratch / "jupyter"),
         "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's python3 kernel, not another one of the same name
         "PYTHONIOENCODING": "utf-8",
     }
     if root.name not in ("site-packages", "dist-packages"):
         added["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    if one_thread:
-        added["OMP_NUM_THREADS"] = "1"
     return os.environ | added
+
+
+def _environment(scratch: Path, *, one_thread: bool) -> dict[str, str]:
+    added = {
+        "TQDM_DISABLE": "1",  # a progress bar is no result
+        "IPYTHONDIR": str(scratch / "ipython"),
+        "JUPYTER_RUNTIME_DIR": str(scratch / "jupyter"),
+    }
+    return kernel_environment() | added | ({"OMP_NUM_THREADS": "1"} if one_thread else {})
 
 
 def literals(source: str) -> dict:
