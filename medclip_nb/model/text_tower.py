@@ -28,7 +28,7 @@ class TextTower(nn.Module):
     def __init__(self, name: str | Path = MINILM):
         super().__init__()
         folder = _folder(name)
-        self.tokenizer = _tokenizer(folder)
+        self.tokenizer = folder_tokenizer(folder)
         self.model = load_part(folder, part="text_model", reads="input_ids")
         self.dim = self.model.config.hidden_size
         self.max_tokens = min(MAX_TOKENS, getattr(self.model.config, "max_position_embeddings", MAX_TOKENS))
@@ -105,7 +105,8 @@ def _folder(name: str | Path) -> Path:
     return folder
 
 
-def _tokenizer(folder: Path):
+def folder_tokenizer(folder: Path):
+    """The tokenizer that a checkpoint brings. Raises ValueError if there is none."""
     from transformers import AutoTokenizer
 
     if not any(any(folder.glob(pattern)) for pattern in VOCABULARIES):  # transformers would make one that knows no word
