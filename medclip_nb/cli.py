@@ -8,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import __version__, cli_data, config
+from . import __version__, cli_data, cli_evaluate, config
 
 EXAMPLES = {
     "": "examples:\n  medclip-nb run                  all lessons, then open reports/index.html\n"
@@ -28,6 +28,7 @@ EXAMPLES = {
     "  medclip-nb claims slices --commit       the table into notebooks/results/",
     "lab": "examples:\n  medclip-nb lab                          JupyterLab at lesson 01",
     **cli_data.EXAMPLES,
+    **cli_evaluate.EXAMPLES,
 }
 
 
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     cli_data.add_commands(commands, _command_parser)
     _add_experiment(commands)
+    cli_evaluate.add_commands(commands, _command_parser)
     _add_claims(commands)
     _add_bench(commands)
     lab = _command_parser(commands.add_parser, "lab", help="JupyterLab at lesson 01.")

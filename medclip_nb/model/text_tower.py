@@ -86,7 +86,7 @@ def _run(texts: list[str], name: str | Path) -> Float[np.ndarray, "text dim"]:
     tower = TextTower(name).eval()
     order = np.argsort([len(text) for text in texts])  # alike lengths in a batch: less padding
     out = np.empty((len(texts), tower.dim), np.float32)
-    for start in tqdm(range(0, len(texts), BATCH), desc="texts", leave=False):
+    for start in tqdm(range(0, len(texts), BATCH), desc="texts", delay=2, leave=False):
         rows = order[start : start + BATCH]
         with torch.inference_mode():
             out[rows] = tower(tower.tokens([texts[i] for i in rows])).numpy()

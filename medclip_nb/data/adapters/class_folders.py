@@ -24,7 +24,7 @@ def class_folders(root: Path, about: dict) -> Layout:
         for file in _pictures(folder)
     ]
     table = pd.DataFrame(rows)
-    names = {column: table["study_id"] for column in ("image", "patient_id")}
+    names = dict.fromkeys(("image", "patient_id"), table["study_id"])
     return Layout(table.assign(**names), root, root, [MADE_FROM_LABELS, NO_PATIENTS])
 
 
