@@ -22,9 +22,7 @@ def add_commands(commands, command_parser) -> None:
     )
     made.add_argument("data", metavar="DATA", help="a dataset's name, folder or manifest; or one sub-folder per class")
     made.add_argument("--prompts", metavar="FILE", help="JSON {class: [prompt, ...]} or CSV class,prompt (default: templates)")
-    made.add_argument(
-        "--classes", metavar="COLUMN", default="", help="of the classes (default: label, body_part, modality)"
-    )
+    made.add_argument("--classes", metavar="COLUMN", default="", help="of the classes (default: label, body_part, modality)")
     made.add_argument("--limit", type=int, metavar="N", help="images of each class and split, drawn by lot (default: all)")
     made.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="size of embedded cohorts (%(default)s)")
     made.add_argument("-o", "--output", metavar="DIR", help="folder of the page (default: reports/evaluations/MODEL-on-DATA)")

@@ -27,7 +27,9 @@ from .evaluate_scores import Asked, Row
 from .experiment_scores import score_organs
 
 N_EXAMPLES = 6  # right ones, and as many wrong ones
-ZERO_SHOT, NONSENSE = "zero-shot", "zero-shot, nonsense prompts"
+N_NONSENSE = 20  # sets of nonsense that are tried in the place of the class names
+MOSTLY = 0.95  # of them that class names must beat
+ZERO_SHOT, NONSENSE = "zero-shot", f"zero-shot, luckiest of {N_NONSENSE} sets of nonsense"
 
 
 @dataclass
@@ -104,8 +106,11 @@ def _images(found: Evaluation, preset: config.Preset, *, column: str, limit: int
     if captioned:
         scored = np.arange(len(items.table)) if given is None else np.flatnonzero(given == "test")
         _retrieval(found, vectors["embedding"][scored], scored, n_bootstrap=preset.n_bootstrap)
-    whole = "no split was given: words are tried on all images, and what learns from labels is tested by folds of patients"
-    found.notes += [whole if given is None else "scored is the given test split"]
+    found.notes.append(
+        "no split was given: words are tried on all images, and what learns from labels is tested by folds of patients"
+        if given is None
+        else f"scored is the given test split, {(given == 'test').sum()} of {len(given)} images"
+    )
 
 
 def _classes(found: Evaluation, vectors: dict[str, np.ndarray], given: np.ndarray | None, *, n_bootstrap: int) -> None:
@@ -119,11 +124,9 @@ def _classes(found: Evaluation, vectors: dict[str, np.ndarray], given: np.ndarra
         found.warnings.append("The test split holds one class only: no classes are told apart.")
         return
     asked = Asked(truth[tested], patients[tested], n_bootstrap)
-    said = {
-        way: vectors["embedding"][known[tested]] @ _class_vectors(found.judged, words).T
-        for way, words in ((ZERO_SHOT, found.prompts), (NONSENSE, nonsense_prompts(found.prompts)))
-    }
-    told = {way: scores.class_rows(way, own, asked) for way, own in said.items()}
+    image_emb = vectors["embedding"][known[tested]]
+    said = image_emb @ _class_vectors(found.judged, found.prompts).T
+    told = {ZERO_SHOT: scores.class_rows(ZERO_SHOT, said, asked), NONSENSE: _beside_nonsense(found, said, image_emb, asked)}
     try:
         folds = scores.folds_of(truth, patients, None if given is None else given[known])
     except ValueError as error:
@@ -135,7 +138,24 @@ def _classes(found: Evaluation, vectors: dict[str, np.ndarray], given: np.ndarra
                 learnt = scores.learnt_scores(learner, vectors[kind][known], truth, folds)[tested]
                 told[name] = scores.class_rows(name, learnt, asked)
     found.rows += [row for own in told.values() for row in own] + _gains(told, asked)
-    _look(found, said[ZERO_SHOT], known[tested], truth[tested])
+    _look(found, said, known[tested], truth[tested])
+
+
+def _beside_nonsense(found: Evaluation, said: np.ndarray, image_emb: np.ndarray, asked: Asked) -> list[Row]:
+    """Scores of the luckiest nonsense, by balanced accuracy; how many sets the class names beat goes into the notes.
+
+    A nonsense that happens to part the images as the classes do scores above chance, or as far below: only many sets tell.
+    """
+    sets = [nonsense_prompts(found.prompts, seed=seed) for seed in range(N_NONSENSE)]
+    tried = [image_emb @ _class_vectors(found.judged, words).T for words in sets]
+    reached = np.array([scores.balanced_accuracy(own, asked.truth) for own in tried])
+    beaten = int((scores.balanced_accuracy(said, asked.truth) > reached).sum())
+    found.notes.append(f"by balanced accuracy the class names beat {beaten} of {N_NONSENSE} sets of nonsense in their place")
+    if beaten < MOSTLY * N_NONSENSE:
+        found.warnings.append(
+            f"The class names beat only {beaten} of {N_NONSENSE} sets of nonsense in their place: their score may be luck."
+        )
+    return scores.class_rows(NONSENSE, tried[int(reached.argmax())], asked)
 
 
 def _class_vectors(judged: Judged, prompts: dict[str, list[str]]) -> Float[np.ndarray, "label dim"]:
@@ -146,8 +166,7 @@ def _class_vectors(judged: Judged, prompts: dict[str, list[str]]) -> Float[np.nd
 
 
 def _gains(told: dict[str, list[Row]], asked: Asked) -> list[Row]:
-    pairs = {"words over nonsense": (ZERO_SHOT, NONSENSE)}
-    pairs |= {f"pretraining, by {way}": (way, f"{way}, before pretraining") for way in scores.LEARNERS}
+    pairs = {f"pretraining, by {way}": (way, f"{way}, before pretraining") for way in scores.LEARNERS}
     return [scores.gain(name, told[a], told[b], asked) for name, (a, b) in pairs.items() if a in told and b in told]
 
 
@@ -162,9 +181,6 @@ def _look(found: Evaluation, said: np.ndarray, rows: Int[np.ndarray, " item"], t
         found.examples += [
             {"item": int(rows[i]), "right": right, "says": f"is {names[truth[i]]}, called {names[called[i]]}"} for i in some
         ]
-    gain = next(row.score for row in found.rows if row.way == "words over nonsense")
-    if gain.low <= 0:
-        found.warnings.append("The class names do no better than nonsense in their place, as far as these patients can tell.")
 
 
 def _retrieval(found: Evaluation, image_emb: np.ndarray, scored: Int[np.ndarray, " item"], *, n_bootstrap: int) -> None:

@@ -26,6 +26,7 @@ CLASS_COLUMNS = ("label", "body_part", "modality")  # the first that has two val
 MORE_COLUMNS = ("finding", "sequence", "sex", "scanner")  # asked for by name only
 COLOURS = ("red", "yellow", "green", "blue", "purple", "golden", "striped", "spotted")
 THINGS = ("bicycle", "teapot", "sailing boat", "cactus", "violin", "hat", "sofa", "umbrella", "kite", "lantern", "boot", "cake")
+NONSENSE = ("a photograph of a {}", "a {}", "an image of a {}", "a drawing of a {}")
 
 
 @dataclass
@@ -98,15 +99,16 @@ def fitted(judged: Judged, data: Dataset) -> tuple[Preprocessing, list[str]]:
 
 
 def class_column(table: pd.DataFrame, asked: str = "") -> str:
-    """The column that classes are read from: the one asked for, else the first of CLASS_COLUMNS with two values; "" if none has.
+    """The column that classes are read from: the one asked for, else the first of CLASS_COLUMNS with two values.
 
+    If none has, it is "label", or "" if nothing is in it.
     Raises ValueError for an asked column that is not there or is empty.
     """
     values = {c: set(table[c]) - {""} for c in (*CLASS_COLUMNS, *MORE_COLUMNS) if c in table}
     if asked and not values.get(asked):
         there = ", ".join(c for c in values if values[c]) or "none"
         raise ValueError(f"column {asked!r} holds no classes; columns that do: {there}")
-    return asked or next((c for c in CLASS_COLUMNS if len(values.get(c, ())) > 1), "")
+    return asked or next((c for c in CLASS_COLUMNS if len(values.get(c, ())) > 1), "label" if values.get("label") else "")
 
 
 def class_prompts(classes: list[str], column: str, file: Path | None = None) -> dict[str, list[str]]:
@@ -125,13 +127,12 @@ def class_prompts(classes: list[str], column: str, file: Path | None = None) -> 
     return {name: given[name] for name in classes}
 
 
-def nonsense_prompts(prompts: dict[str, list[str]]) -> dict[str, list[str]]:
-    """As many prompts for each class, about things that no image shows: "a photograph of a red bicycle"."""
+def nonsense_prompts(prompts: dict[str, list[str]], *, seed: int) -> dict[str, list[str]]:
+    """As many prompts for each class, about a thing that no image shows, drawn by lot: "a photograph of a red bicycle"."""
     things = [f"{colour} {thing}" for colour, thing in product(COLOURS, THINGS)]
-    forms = ("a photograph of a {}", "a {}", "an image of a {}", "a drawing of a {}", "there is a {}")
-    order = np.random.default_rng(0).permutation(len(things))
+    drawn = np.random.default_rng(seed).permutation(len(things))
     return {
-        name: [forms[i % len(forms)].format(things[order[k % len(things)]]) for i in range(min(len(own), len(forms)))]
+        name: [form.format(things[drawn[k % len(things)]]) for form in NONSENSE[: len(own)]]
         for k, (name, own) in enumerate(prompts.items())
     }
 

@@ -50,7 +50,7 @@ def about_model(judged: Judged, data: Dataset, items: Items | None) -> list[str]
     n_seen = len(judged.trained_images & set(items.keys)) if items else 0
     if n_seen:
         told.append(f"{n_seen} of {len(items.keys)} images are training images of this model: its scores on them are inflated.")
-    elif f"`{data.name}`" in judged.trained_on:
+    elif f" of {data.name} (" in judged.trained_on:
         told.append(
             f"By its card the model was trained on a dataset called {data.name}: if it is this one, only its test split "
             "is new to it."

@@ -95,7 +95,7 @@ def _of_ours(name: str, folder: Path) -> Judged:
     card = folder / "MODEL_CARD.md"
     said = " ".join(card.read_text(encoding="utf-8").split("\n\n")[:2]) if card.is_file() else ""
     about = {"content": sha256(folder), "contract": contract, "seen": seen, "model": model, "width": model.config.embed_dim}
-    about |= {"texts": partial(_our_texts, model), "trained_on": " ".join(said.lstrip("# ").split())}
+    about |= {"texts": partial(_our_texts, model), "trained_on": " ".join(said.lstrip("# ").replace("`", "").split())}
     about["trained_images"] = training_images(folder)
     if isinstance(model, OrganEncoder):
         return Judged(name, "organ encoder", takes="organs", channels=model.config.channels, images=_no_images, **about)

@@ -32,7 +32,7 @@ def _figure(found: Evaluation) -> str:
     if found.confusion is None:
         return ""
     set_style()
-    kept = found.confusion.sum(1).nlargest(MOST_CLASSES).index
+    kept = found.confusion.sum(axis=1).nlargest(MOST_CLASSES).index
     kept = [name for name in found.confusion if name in set(kept)]
     figure, file = confusion(found.confusion.loc[kept, kept]).figure, io.BytesIO()
     figure.savefig(file, format="png", dpi=90, bbox_inches="tight")

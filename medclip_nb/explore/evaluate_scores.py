@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from tqdm.auto import tqdm
 
 from ..config import RECALL_KS
@@ -56,7 +56,7 @@ def class_rows(way: str, scores: Float[np.ndarray, "item label"], asked: Asked) 
     once = np.ones((1, len(hits)), int)
     values = {
         ACCURACY: hits.mean(),
-        BALANCED: np.mean([hits[side].mean() for side in own.T]),
+        BALANCED: balanced_accuracy(scores, asked.truth),
         AUC: np.mean([_aucs(own[:, k], scores[:, c], once)[0] for k, c in enumerate(there)]),
     }
     chance = {ACCURACY: majority_share(asked.truth), BALANCED: 1 / len(there), AUC: 0.5}
@@ -64,6 +64,12 @@ def class_rows(way: str, scores: Float[np.ndarray, "item label"], asked: Asked) 
         Row(way, _score(name, float(values[name]), resampled[name], asked, chance=chance[name]), resampled[name])
         for name in MEASURES
     ]
+
+
+def balanced_accuracy(scores: Float[np.ndarray, "item label"], truth: Int[np.ndarray, " item"]) -> float:
+    """Share of the items that have the highest score in their class, averaged over the classes there are."""
+    hits = scores.argmax(1) == truth
+    return float(np.mean([hits[truth == label].mean() for label in np.unique(truth)]))
 
 
 def gain(way: str, better: list[Row], worse: list[Row], asked: Asked) -> Row:
@@ -104,8 +110,7 @@ def learnt_scores(
 def retrieval_rows(
     image_emb: Float[np.ndarray, "item dim"],
     text_emb: Float[np.ndarray, "item dim"],
-    text_ids: Int[np.ndarray, " item"],
-    right: Bool[np.ndarray, "item text"] | ranking.Rule,
+    right: ranking.Rule,
     asked: Asked,
 ) -> list[Row]:
     """R@k and MRR both ways; `right` says which texts are right for which items: their own, and the same words elsewhere."""
