@@ -9,7 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import __version__, cli_data, cli_lab, config
+from . import __version__, cli_data, cli_evaluate, cli_lab, config
 
 EXAMPLES = {
     "": "examples:\n  medclip-nb check                is everything here, and how long will it take\n"
@@ -30,6 +30,7 @@ EXAMPLES = {
     "  medclip-nb claims slices --commit       the table into notebooks/results/",
     **cli_lab.EXAMPLES,
     **cli_data.EXAMPLES,
+    **cli_evaluate.EXAMPLES,
 }
 
 
@@ -66,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     cli_data.add_commands(commands, _command_parser)
     _add_experiment(commands)
+    cli_evaluate.add_commands(commands, _command_parser)
     _add_claims(commands)
     _add_bench(commands)
     cli_lab.add_commands(commands, _command_parser)

@@ -89,7 +89,7 @@ def load(name_or_path: str | Path, preset: Preset, *, lenient: bool = False) -> 
         notes, table = _worth_telling(layout.notes), _checked(layout, about, lenient=lenient)
     where = table.attrs["name"]
     table = with_split(table, name=where, lenient=lenient)
-    name = Path(table.attrs["root"]).name if kind in ("manifest", "folder", "dicom_folder") else kind
+    name = Path(table.attrs["root"]).name if kind in ("manifest", "folder", "class_folders", "dicom_folder") else kind
     contract = contract_for(table, preset, name=where, about=about, lenient=lenient)
     return Dataset(name, table, contract, synthetic=False, prompts=about.get("zero_shot") or class_prompts(table), notes=notes)
 
@@ -131,12 +131,16 @@ def contract_for(table: pd.DataFrame, preset: Preset, *, name: str, about: dict,
 
 
 def with_split(table: pd.DataFrame, *, name: str, lenient: bool = False) -> pd.DataFrame:
-    """The table with every row in a split: as given if all rows say one, by patient if none does."""
+    """The table with every row in a split: as given if all rows say one, by patient (`attrs["split_drawn"]`) if none does."""
     given = table["split"] != ""
     if given.any() and not given.all() and not lenient:
         row = int(given.idxmin()) + 2
         raise ManifestError(f"{name}: row {row}, column 'split': is empty while others are filled; fill all rows or none")
-    return table if given.any() else table.assign(split=split_by_patient(table["patient_id"]))
+    if given.any():
+        return table
+    drawn = table.assign(split=split_by_patient(table["patient_id"]))
+    drawn.attrs["split_drawn"] = True
+    return drawn
 
 
 def class_prompts(table: pd.DataFrame) -> dict:
@@ -154,7 +158,10 @@ def _recognise(path: Path) -> tuple[str, Path]:
             return name, found
     if path.is_file():
         return "manifest", path
-    raise ManifestError(f"{path}: holds no CSV file; put one CSV with the columns image,text beside the images")
+    raise ManifestError(
+        f"{path}: holds no CSV file; put one CSV with the columns image,text beside the images, "
+        "or the images into one folder per class"
+    )
 
 
 def _checked(layout: Layout, about: dict, *, lenient: bool) -> pd.DataFrame:

@@ -28,6 +28,7 @@ COLUMNS = {
     "lesions": "lesion mask on the image's grid, relative path",
     "report": "the text that goes with the image",
     "findings": "structured truth as JSON, where it is known",
+    "label": "class of the image, where it has one",
     "age": "years",
     "sex": "F or M",
     "scanner": "who made the image",

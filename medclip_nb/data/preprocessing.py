@@ -134,7 +134,7 @@ def preprocess_files(paths: list[Path], contract: Preprocessing) -> UInt8[np.nda
         out[i] = cached(paths[i], contract)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in tqdm(pool.map(fill, range(len(paths))), total=len(paths), desc="images", leave=False):
+        for _ in tqdm(pool.map(fill, range(len(paths))), total=len(paths), desc="images", delay=2, leave=False):
             pass
     cache.trim()
     return out

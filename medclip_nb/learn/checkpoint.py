@@ -20,15 +20,18 @@ from ..model.finetune import merge_lora
 from ..model.organ_encoder import OrganConfig, OrganEncoder
 
 TOWER = "tower"  # folder with the configuration of a tower that came from a checkpoint
+TRAINING = "training_images.txt"  # sha256 of each training image
 HARMLESS_KEYS = ("embeddings.position_ids",)  # come and go with library versions and hold nothing learnt
 
 
 def save_model(
-    model: TextSide, folder: str | Path, *, contract: Preprocessing, seen: Float[np.ndarray, "channel z y x"], card: str
-) -> Path:
+    model: TextSide, folder: str | Path, *, contract: Preprocessing, seen: Float[np.ndarray, "channel z y x"], card: str,
+    training: list[str] | None = None,
+) -> Path:  # fmt: skip
     """Writes the model folder whole or not at all; one that is there is replaced.
 
-    `seen` is the `small_map` of the training images: what a first batch is compared with.
+    `seen` is the `small_map` of the training images: what a first batch is compared with. `training` are hashes of their files,
+    so that an evaluation can tell whether it asks about them.
     """
     folder = Path(folder)
     model = _merged(model)
@@ -40,7 +43,15 @@ def save_model(
         about = asdict(contract) | {"seen": np.round(seen).tolist()}
         (part / "preprocessing.json").write_text(json.dumps(about, indent=1))
         (part / "MODEL_CARD.md").write_text(card)
+        if training:
+            (part / TRAINING).write_text("".join(f"{name}\n" for name in sorted(set(training))))
     return folder
+
+
+def training_images(folder: str | Path) -> frozenset[str]:
+    """Hashes of the files that a model was trained on; empty where its folder does not say."""
+    file = Path(folder) / TRAINING
+    return frozenset(file.read_text().split()) if file.is_file() else frozenset()
 
 
 def from_pretrained(folder: str | Path) -> tuple[TextSide, Preprocessing, Float[np.ndarray, "channel z y x"]]:

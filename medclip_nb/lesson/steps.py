@@ -11,6 +11,7 @@ from ..config import HEAD_TOWER, PRETRAINED_TOWER, RECIPES, SLICE_TOWER, Recipe
 from ..data.phantoms import caption
 from ..data.selfcheck import check_first_batch, small_map
 from ..data.studies import Units, load_units
+from ..files import sha256
 from ..learn.checkpoint import from_pretrained, save_model
 from ..learn.organ_pairs import OrganPairs
 from ..learn.pairs import ImagePairs
@@ -78,7 +79,9 @@ def save(lesson: Lesson, folder: Path, model: TextSide, *, images: np.ndarray, h
     folder.mkdir(parents=True, exist_ok=True)
     history.to_csv(folder / "history.csv", index=False)
     card = model_card(lesson, history, recipe)
-    return save_model(model, folder / "model", contract=lesson.data.contract, seen=small_map(images), card=card)
+    table, contract = lesson.data.manifest, lesson.data.contract
+    training = [sha256(lesson.data.root / name) for name in table.loc[table["split"] == "train", "image"]]
+    return save_model(model, folder / "model", contract=contract, seen=small_map(images), card=card, training=training)
 
 
 def trained_slices(lesson: Lesson) -> Trained:

@@ -73,11 +73,23 @@ def load_part(folder: Path, *, part: str, reads: str, pretrained: bool = True) -
     return getattr(model, part, model).float().train()
 
 
+def load_pair(folder: Path) -> nn.Module:
+    """The whole of a checkpoint that embeds pictures and texts in one space, in eval mode and float32, from safetensors only."""
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(f"{folder}: holds no *.safetensors; other formats can run code when they are read, so none is")
+    model, missing = _load(folder, pretrained=True)
+    sides = [name for name in ("get_image_features", "get_text_features") if hasattr(model, name)]
+    if len(sides) < 2 or missing:
+        lacks = f"{len(missing)} weights are missing, {missing[0]} first" if missing else "it has no image or no text side"
+        raise ValueError(f"{folder}: this {type(model).__name__} cannot match pictures with texts: {lacks}")
+    return model.float().eval()
+
+
 def read_config(folder: Path):
     """The checkpoint's configuration; its own code, if it brings any, is not run. Raises ValueError if it is none."""
     from transformers import AutoConfig
 
-    with _naming(folder):
+    with reading(folder):
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
@@ -89,7 +101,7 @@ def _load(folder: Path, pretrained: bool) -> tuple[nn.Module, list[str]]:
     logging.disable_progress_bar()
     options = {"local_files_only": True, "trust_remote_code": False, "output_loading_info": True}
     config = read_config(folder)
-    with _naming(folder):
+    with reading(folder):
         if not pretrained:
             return AutoModel.from_config(config, trust_remote_code=False), []
         model, info = AutoModel.from_pretrained(folder, **options)
@@ -97,7 +109,8 @@ def _load(folder: Path, pretrained: bool) -> tuple[nn.Module, list[str]]:
 
 
 @contextmanager
-def _naming(folder: Path) -> Iterator[None]:
+def reading(folder: Path) -> Iterator[None]:
+    """Whatever goes wrong inside becomes a ValueError in one line that names the folder."""
     try:
         yield
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:

@@ -28,7 +28,7 @@ class TextTower(nn.Module):
     def __init__(self, name: str | Path = MINILM):
         super().__init__()
         folder = _folder(name)
-        self.tokenizer = _tokenizer(folder)
+        self.tokenizer = folder_tokenizer(folder)
         self.model = load_part(folder, part="text_model", reads="input_ids")
         self.dim = self.model.config.hidden_size
         self.max_tokens = min(MAX_TOKENS, getattr(self.model.config, "max_position_embeddings", MAX_TOKENS))
@@ -86,7 +86,7 @@ def _run(texts: list[str], name: str | Path) -> Float[np.ndarray, "text dim"]:
     tower = TextTower(name).eval()
     order = np.argsort([len(text) for text in texts])  # alike lengths in a batch: less padding
     out = np.empty((len(texts), tower.dim), np.float32)
-    for start in tqdm(range(0, len(texts), BATCH), desc="texts", leave=False):
+    for start in tqdm(range(0, len(texts), BATCH), desc="texts", delay=2, leave=False):
         rows = order[start : start + BATCH]
         with torch.inference_mode():
             out[rows] = tower(tower.tokens([texts[i] for i in rows])).numpy()
@@ -105,7 +105,8 @@ def _folder(name: str | Path) -> Path:
     return folder
 
 
-def _tokenizer(folder: Path):
+def folder_tokenizer(folder: Path):
+    """The tokenizer that a checkpoint brings. Raises ValueError if there is none."""
     from transformers import AutoTokenizer
 
     if not any(any(folder.glob(pattern)) for pattern in VOCABULARIES):  # transformers would make one that knows no word

@@ -45,6 +45,7 @@ TEMPLATES = {
         "{region} {modality}, no {finding}", "{modality} of the {region} showing no {finding}",
         "{modality} of the {region} without {finding}",
     ),
+    (("label",), None): ("{label}", "an image of {label}", "a medical image of {label}", "this image shows {label}"),
     (("modality",), None): ("{modality}", "{modality} image", "a {modality} scan", "this is a {modality} image"),
     (("region",), None): ("{region}", "the {region}", "a scan of the {region}", "an image of the {region}"),
     (("modality", "region"), None): (
@@ -58,14 +59,14 @@ TEMPLATES = {
 
 
 def ensemble(
-    *, organ: str = "", finding: str = "", modality: str = "", region: str = "", present: bool | None = None
+    *, organ: str = "", finding: str = "", label: str = "", modality: str = "", region: str = "", present: bool | None = None
 ) -> list[str]:
     """All prompts for what is given: `present` None names it, True says that it is there, or abnormal, False that it is not.
 
     "lung" and present=False gives "lung shows no significant abnormality" and its synonyms. Prompt i of True and prompt i of
     False differ in the state only. Raises ValueError for a combination without templates.
     """
-    slots = {"finding": finding, "modality": modality, "organ": organ, "region": region}
+    slots = {"finding": finding, "label": label, "modality": modality, "organ": organ, "region": region}
     key = tuple(name for name, value in slots.items() if value), present
     if key not in TEMPLATES:
         known = "; ".join(f"{' + '.join(names)}, present={state}" for names, state in TEMPLATES)

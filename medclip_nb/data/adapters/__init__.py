@@ -8,10 +8,12 @@ import pandas as pd
 
 from ..manifest import COLUMNS, ManifestError, all_columns, read_table
 from . import pictures, volumes
+from .class_folders import class_folders, find_class_folders
 from .dicom_tree import dicom_folder, find_dicom
-from .layout import Layout
+from .layout import MADE_FROM_LABELS, Layout, spoken_label
 
 TEXT_COLUMNS = ("report", "text", "caption")
+LABEL_COLUMNS = ("label", "finding", "class")
 IGNORED_PREFIX = "x_"  # a column the user wants kept in the file and out of the manifest
 
 
@@ -38,11 +40,13 @@ def folder(root: Path, about: dict) -> Layout:
 
 
 def _folder_columns(table: pd.DataFrame, *, name: str) -> tuple[pd.DataFrame, list[str]]:
-    texts = [c for c in TEXT_COLUMNS if c in table.columns]
-    if "image" not in table.columns or not texts:
+    texts, labels = ([c for c in known if c in table.columns] for known in (TEXT_COLUMNS, LABEL_COLUMNS))
+    if "image" not in table.columns or not texts + labels:
         lacks = "image" if "image" not in table.columns else "text"
-        raise ManifestError(f"{name}: column {lacks!r} is missing; the CSV has {', '.join(table.columns)}")
-    table = table.rename(columns={texts[0]: "report"}).drop(columns=[c for c in table if c.startswith(IGNORED_PREFIX)])
+        hint = " (or 'label')" if lacks == "text" else ""
+        raise ManifestError(f"{name}: column {lacks!r} is missing{hint}; the CSV has {', '.join(table.columns)}")
+    table = table.rename(columns={c[0]: to for c, to in ((texts, "report"), (labels, "label")) if c})
+    table = table.drop(columns=[c for c in table if c.startswith(IGNORED_PREFIX)])
     unknown = [c for c in table.columns if c not in COLUMNS]
     if unknown:
         raise ManifestError(
@@ -50,11 +54,13 @@ def _folder_columns(table: pd.DataFrame, *, name: str) -> tuple[pd.DataFrame, li
             f"'{IGNORED_PREFIX}{unknown[0]}' to have it ignored"
         )
     notes = []
+    if not texts:
+        table, notes = table.assign(report=table["label"].map(spoken_label)), [MADE_FROM_LABELS]
     if "study_id" not in table.columns:
         table = table.assign(study_id=table["image"])
     if "patient_id" not in table.columns:
         table = table.assign(patient_id=table["study_id"])
-        notes = ["no column patient_id: each image counts as its own patient"]
+        notes = [*notes, "no column patient_id: each image counts as its own patient"]
     return all_columns(table), notes
 
 
@@ -70,5 +76,6 @@ ADAPTERS = {
     "brats": Adapter(volumes.find_brats, volumes.brats),
     "ixi": Adapter(volumes.find_ixi, volumes.ixi),
     "folder": Adapter(find_folder, folder),
+    "class_folders": Adapter(find_class_folders, class_folders),
     "dicom_folder": Adapter(find_dicom, dicom_folder),
 }

@@ -1,6 +1,7 @@
 """What an adapter hands over, and the three things that most adapters need."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,11 @@ def converted(name: str, sources: list[Path], write: Callable[[Path], None]) -> 
             part.mkdir()
             write(part)
     return folder
+
+
+def spoken_label(label: str) -> str:
+    """A class's name in words: "BreastMRI" -> "Breast MRI", "lung_opacity" -> "lung opacity"."""
+    return " ".join(re.sub(r"(?<=[a-z])(?=[A-Z])|[_-]", " ", label).split())
 
 
 def joined(*parts: str) -> str:

@@ -77,6 +77,7 @@ def mednist(root: Path, about: dict) -> Layout:
             "modality": modality,
             "body_part": part,
             "report": text,
+            "label": name,
         }
         for name, (modality, part, text) in about["classes"].items()
         for file in sorted((root / name).glob("*.jpeg"))
@@ -109,7 +110,7 @@ def covid_ct(root: Path, about: dict) -> Layout:
         f"{bare.sum()} of {len(table)} images have no caption: their report is made from the label and is no radiologist's",
         f"{(table['patient'] == '').sum()} images name no patient: panels of one figure count as one",
     ]
-    return Layout(table.drop(columns=["text", "label", "patient", "doi", "orig"]), root, source, notes)
+    return Layout(table.drop(columns=["text", "patient", "doi", "orig"]), root, source, notes)
 
 
 def find_openi(path: Path) -> Path | None:
