@@ -68,3 +68,16 @@ def test_a_sample_gives_the_half_that_the_rules_were_not_written_by(tmp_path, mo
 def test_the_busiest_organ_has_most_findings():
     one, two = {"x": Phrase(9, frozenset("a"))}, {"y": Phrase(2, frozenset("a")), "z": Phrase(1, frozenset("b"))}
     assert look.busiest({"liver": one, "lung": two}) == ("lung", frozenset("a"))
+
+
+def test_findings_that_are_there_come_with_their_sentence_and_the_word_in_it():
+    report = "FINDINGS: No effusion. A noncalcified nodule in the left lung. A liver cyst cannot be excluded. Two renal stones."
+    said = look.present(pd.DataFrame({"report": [report, ""]}))
+    assert said["name"].tolist() == ["nodule", "stones"]
+    assert said["sentence"].str.startswith(("A noncalcified", "Two")).all()
+
+
+def test_without_findings_there_is_nothing_to_count_and_no_error():
+    said = look.present(pd.DataFrame({"report": ["The lungs are clear."]}))
+    assert said.columns.tolist() == ["finding", "sentence", "name"]
+    assert said.empty
