@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from .plots import COLOURS
 from .widget_parts import LABEL_PX, LEFT, NOTE, both_forms, fill, image_html, plain, refuse_nan, slider
 
-MOST, PICTURE_PX = 5, 72  # neighbours that are shown; width of their pictures
+MOST, PICTURE_PX = 5, 64  # neighbours that are shown; width of their pictures
 LINES = ("solid", "dashed", "dotted", "double")  # under the name of each rule: a colour never stands alone
 
 
@@ -72,7 +72,7 @@ class RetrievalExplorer:
         head = "".join(f'<th scope="col" style="{LEFT};width:{wide}">{name}</th>' for name, wide in widths.items())
         title = f"{self._picture(self.queries, query)} <b>query {query + 1}:</b> {plain(self.queries['text'][query])}"
         return (
-            f'<p style="margin:1em 0 .2em">{title}</p><table style="width:100%;table-layout:fixed"><thead><tr>{head}</tr></thead>'
+            f'<div style="margin:1em 0 .2em">{title}</div><table style="width:100%;table-layout:fixed"><thead><tr>{head}</tr></thead>'
             f'<tbody>{rows}</tbody></table><p style="{NOTE}">{self._summary(query, right)}</p>'
         )
 
@@ -89,7 +89,11 @@ class RetrievalExplorer:
         return f"The first right answer among {len(self.items):,}: " + "; ".join(said)
 
     def _picture(self, table: pd.DataFrame, i: int) -> str:
-        return f"{image_html(table['picture'][i], alt='', width=PICTURE_PX)}<br>" if "picture" in table else ""
+        return (
+            f'<div style="line-height:1">{image_html(table["picture"][i], alt="", width=PICTURE_PX)}</div>'
+            if "picture" in table
+            else ""
+        )
 
     def _repr_mimebundle_(self, **_) -> dict:
         return both_forms(self.still(), self.live())

@@ -58,6 +58,7 @@ class SliceViewer:
                 _edge(axis, self.outlines[outline][number], colors=colour, linestyles=line, linewidths=1.2)
         lines = [Line2D([], [], color=c, linestyle=line, linewidth=2, label=name) for name, (c, line) in self.looks.items()]
         if lines:
+            figure.set_figheight(figure.get_figheight() + 0.5)
             figure.legend(handles=lines, loc="outside lower center", ncols=6, fontsize=9, frameon=False)
         plt.close(figure)  # or a notebook would draw it beside the widget
         return figure
