@@ -128,10 +128,10 @@ def _check_environment() -> None:
 
 
 def _notebook(number: str) -> Path:
-    from .pages import course
-
-    (lesson,) = course.choose([number])
-    return writable_notebooks() / lesson.path.name
+    by_number = {path.name[:2]: path for path in sorted(writable_notebooks().glob("[0-9][0-9]_*.ipynb"))}
+    if number.zfill(2) not in by_number:
+        raise ValueError(f"unknown lesson {number!r}; known lessons: {', '.join(by_number) or 'none'}")
+    return by_number[number.zfill(2)]
 
 
 def _server_options(args: argparse.Namespace) -> list[str]:
