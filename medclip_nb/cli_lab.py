@@ -8,6 +8,7 @@ import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 from . import checkup, config
 from .cli_data import print_table
@@ -102,7 +103,7 @@ def _together(times: list[dict], preset: str) -> str:
     return "not measured" if None in seconds else duration_text(sum(seconds) / min(2, checkup.n_cores()))
 
 
-def lab_command(args: argparse.Namespace) -> int:
+def lab_command(args: argparse.Namespace) -> NoReturn:
     """Becomes JupyterLab at a lesson, if nothing stands in its way."""
     from .pages.execute import kernel_environment
 

@@ -26,11 +26,13 @@ LEVEL = {
     "lesson": 5,
     "bench": 5,
     "explore": 6,
+    "checkup": 6,
     "cli_data": 7,
+    "cli_lab": 7,
     "cli": 7,
 }
-MAY_IMPORT_SHOW = ("show", "pages", "lesson", "explore", "cli", "cli_data")
-MAY_PRINT = ("pages", "lesson", "explore", "cli", "cli_data")
+MAY_IMPORT_SHOW = ("show", "pages", "lesson", "explore", "cli", "cli_data", "cli_lab")
+MAY_PRINT = ("pages", "lesson", "explore", "cli", "cli_data", "cli_lab")
 # lines of code a room may have, vocabulary tables left aside: it does not grow without somebody deciding so here
 MOST_LINES = {
     "data": 6_350,  # 2,500 of them draw the synthetic cohorts
