@@ -1,7 +1,7 @@
 """The report pages and JupyterLab in a real browser: what is shown, what is asked of the network, what the keyboard reaches.
 
 `MEDCLIP_NB_REPORTS=DIR` looks at the pages of a run instead of pages made from the shipped notebooks.
-`MEDCLIP_NB_SCREENSHOTS=DIR` also saves the README's pictures there (lesson 02 then runs at preset cpu).
+`MEDCLIP_NB_SCREENSHOTS=DIR` also saves the README's pictures there; lesson 02 then runs at preset cpu, in the home of that run.
 """
 
 import io
@@ -26,6 +26,7 @@ from medclip_nb.pages import audit_page, course, site
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[test]'")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+REPORTS = os.environ.get("MEDCLIP_NB_REPORTS") and os.path.abspath(os.environ["MEDCLIP_NB_REPORTS"])
 SHOTS = os.environ.get("MEDCLIP_NB_SCREENSHOTS")
 LONGEST_S = 300  # of waiting for JupyterLab; a loaded machine is slow
 MOST_BYTES = 200 * 1024  # of a screenshot
@@ -121,9 +122,7 @@ def made_pages(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory) -> Path:
     """A folder of report pages."""
-    if given := os.environ.get("MEDCLIP_NB_REPORTS"):
-        return Path(given).resolve()
-    return made_pages(tmp_path_factory.mktemp("pages"))
+    return Path(REPORTS) if REPORTS else made_pages(tmp_path_factory.mktemp("pages"))
 
 
 def look_at(page, path: Path) -> dict:
@@ -254,7 +253,9 @@ def lab(tmp_path_factory):
     command = [sys.executable, "-c", LAUNCH, str(folder), "lab", "--no-browser", "--lesson", "02", "--port", "0"]
     log = folder / "log"
     with log.open("w") as sink:
-        environment = os.environ | {"HOME": str(folder)}
+        environment = (
+            os.environ | {"HOME": str(folder)} | ({"MEDCLIP_NB_HOME": str(Path(REPORTS).parent)} if SHOTS and REPORTS else {})
+        )
         process = subprocess.Popen(command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment, cwd=folder)
     try:
         yield process, address(process, log)
