@@ -226,10 +226,11 @@ def test_equations_are_drawn_and_unknown_commands_stay_as_written():
     assert math_html(r"\unknown{x}", block=True) == r'<code class="math">\unknown{x}</code>'
 
 
-def test_scripts_in_outputs_are_dropped():
+def test_scripts_in_outputs_show_as_text():
     output = nbformat.v4.new_output("display_data", {"text/html": "<b>a</b><SCRIPT>x</SCRIPT ><b>c</b>"})
     html = cells_html(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])]))
-    assert "<b>a</b><b>c</b>" in html
+    assert "<b>a</b>&lt;SCRIPT&gt;x" in html
+    assert "<script" not in html.lower()
 
 
 @pytest.mark.parametrize(

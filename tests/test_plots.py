@@ -50,7 +50,9 @@ def test_a_loss_curve_shows_both_losses_and_both_levels(history):
     ax = plots.loss_curve(history)
     drawn = [line.get_ydata() for line in ax.lines]
     assert [list(y) for y in drawn] == [[3, 2], [3.5, 2.5], [4, 4], [0.5, 0.5]]
-    assert {t.get_text() for t in ax.texts} == {"sees nothing", "floor (identical texts)"}
+    named = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert named == ["training", "validation", "sees nothing", "floor (identical texts)"]
+    assert ax.get_ylim()[1] > 4.1  # the upper level is no part of the frame
     assert ax.get_ylim()[0] == 0
 
 

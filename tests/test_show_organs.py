@@ -86,6 +86,12 @@ def test_each_organ_is_filled_where_it_is_and_named_inside_of_it_even_a_ring():
     assert {int(x) for x in figure.axes[0].texts[3].get_position()} <= {7, 8}  # the middle of the heart
 
 
+def test_a_lesion_alone_is_named_in_the_legend_and_not_written_over():
+    figure = organs.overlay(IMAGES, (label_maps() == 1).astype(np.uint8), NAMES, TITLES)
+    assert {t for a in figure.axes for t in texts(a)} == {"R", "L", ""}
+    assert legend_of(figure) == ["lung right"]
+
+
 def test_an_organ_keeps_its_colour_in_every_slice_and_in_the_legend():
     labels = np.stack([np.where(label_maps()[0] == 1, 1, 0), label_maps()[0], np.where(label_maps()[0] == 2, 2, 0)])
     figure = organs.overlay(IMAGES, labels.astype(np.uint8), NAMES, TITLES)

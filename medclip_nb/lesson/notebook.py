@@ -59,6 +59,7 @@ def start(number: str, *, preset: str, seed: int, dataset: str) -> Lesson:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
     keep_freed_memory()
     set_style()
+    pd.set_option("styler.format.escape", "html")  # of tables that are styled; the others do it on their own account
     device = "GPU" if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"lesson {number} · preset {preset} · seed {seed} · data {Path(dataset).name} · {device} · torch {torch.__version__}")
     return lesson

@@ -17,8 +17,18 @@ OPEN_LINES = 14  # longer code cells start closed
 CLOSED_TAGS = {"parameters", "injected-parameters", "setup"}
 # what outputs are made of: pandas tables and marked reports
 TAGS = "b br caption code div em hr i li mark ol p pre small span strong sub sup table tbody td tfoot th thead tr ul".split()  # noqa: SIM905
-ATTRIBUTES = {"*": ["style", "title"], "td": ["colspan", "rowspan"], "th": ["colspan", "rowspan", "scope"]}
-STYLES = ["background", "font-size", "color", "font-weight", "line-height", "padding", "text-align", "text-decoration", "white-space"]
+ATTRIBUTES = {"*": ["style", "title"], "td": ["colspan", "rowspan"], "th": ["colspan", "rowspan", "scope", "valign"]}
+STYLES = [
+    "background",
+    "font-size",
+    "color",
+    "font-weight",
+    "line-height",
+    "padding",
+    "text-align",
+    "text-decoration",
+    "white-space",
+]
 _HEADING = re.compile(r'<h([1-6]) id="([^"]*)">(.*?)</h\1>', re.DOTALL)
 
 
@@ -37,7 +47,9 @@ def cells_html(notebook: nbformat.NotebookNode) -> str:
             parts.append(f'<section class="prose">{html}</section>')
         elif cell.cell_type == "code" and cell.source.strip():
             alt = escape(str(cell.metadata["alt"])) if cell.metadata.get("alt") else heading
-            outputs = "".join(_output_html(output, alt) for output in cell.outputs)
+            pictures = [i for i, output in enumerate(cell.outputs) if _picture(output)]
+            which = {i: f" ({k} of {len(pictures)})" for k, i in enumerate(pictures, start=1) if len(pictures) > 1}
+            outputs = "".join(_output_html(output, alt + which.get(i, "")) for i, output in enumerate(cell.outputs))
             parts.append(_code_html(cell) + (f'<div class="outputs">{outputs}</div>' if outputs else ""))
     return "\n".join(parts)
 
@@ -81,7 +93,8 @@ def harmless(html: str) -> str:
     """HTML of an output with the tags that tables and marked reports need; every other tag shows as text."""
     # the sheet that pandas sends along; ours says how tables look
     html = re.sub(r"\A(\s*<div>)?\s*<style\b[^>]*>.*?</style>", r"\1", html, count=1, flags=re.DOTALL)
-    return _cleaner().sanitize_html_tags(html)
+    # what is as long as a sentence may be broken into lines
+    return re.sub(r"<(td|th)>(?=[^<]{40})", r'<\1 class="long">', _cleaner().sanitize_html_tags(html))
 
 
 def without_scripts(html: str) -> str:
@@ -146,9 +159,8 @@ def _output_html(output, alt: str) -> str:
     if output.output_type == "error":
         return f'<pre class="error" tabindex="0">{ansi2html(chr(10).join(output.traceback))}</pre>'
     data = output.data
-    for kind in ("image/png", "image/jpeg", "image/svg+xml"):
-        if kind in data:
-            return _image_html(kind, data[kind], output.metadata.get(kind, {}), alt)
+    if kind := _picture(output):
+        return _image_html(kind, data[kind], output.metadata.get(kind, {}), alt)
     if "text/html" in data:
         return f'<div class="scroll html" role="group" aria-label="Output" tabindex="0">{harmless(data["text/html"])}</div>'
     if "text/markdown" in data:
@@ -156,9 +168,22 @@ def _output_html(output, alt: str) -> str:
     return f'<pre tabindex="0">{ansi2html(data.get("text/plain", ""))}</pre>'
 
 
+def _picture(output) -> str:
+    """The kind of picture that an output shows; empty if it shows none."""
+    return next((kind for kind in ("image/png", "image/jpeg", "image/svg+xml") if kind in output.get("data", {})), "")
+
+
 def _image_html(kind: str, content: str, size: dict, alt: str) -> str:
     # an SVG goes in as a picture too: nothing in it can run or reach out
     content = base64.b64encode(content.encode()).decode() if kind == "image/svg+xml" else "".join(content.split())
-    width = f' width="{int(size["width"])}"' if str(size.get("width", "")).isdigit() else ""
+    given = int(size["width"]) if str(size.get("width", "")).isdigit() else None
+    width = given or (_png_width(content) if kind == "image/png" else None)
+    look = f' width="{width}" style="--width:{width}px"' if width else ""
     alt = escape(str(size["alt"])) if size.get("alt") else alt
-    return f'<figure><img src="data:{kind};base64,{escape(content)}" alt="{alt}"{width}></figure>'
+    return f'<figure><img src="data:{kind};base64,{escape(content)}" alt="{alt}"{look}></figure>'
+
+
+def _png_width(content: str) -> int | None:
+    # bytes 16 to 19 of the file; a phone lets wide figures scroll rather than shrink beyond reading
+    start = re.match(r"iVBORw0KGgo[A-Za-z0-9+/]{21}", content)
+    return int.from_bytes(base64.b64decode(start.group())[16:20], "big") if start else None

@@ -78,7 +78,8 @@ def page(notebook: nbformat.NotebookNode, outcome: Outcome) -> str:
     """The page of one executed lesson."""
     from .render import cells_html, sections
 
-    body = cells_html(_without_heading(notebook))
+    # a reader who follows one page to another lesson wants its page, not its source
+    body = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', cells_html(_without_heading(notebook)))
     contents = [(anchor, html.unescape(title)) for anchor, title in sections(body)]
     return template("page.html").render(lesson=outcome, body=body, contents=contents, style=style())
 

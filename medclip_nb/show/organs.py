@@ -38,7 +38,8 @@ def overlay(
 ) -> Figure:
     """Grey slices with each organ outlined, filled lightly and named; a label is 0, or 1 + the organ's place in `names`.
 
-    `spacing` is the height and the width of a pixel in mm. Raises ValueError for a label without a name.
+    The name of a single organ or lesion is in the legend alone: it would hide what is small. `spacing` is the height and the
+    width of a pixel in mm. Raises ValueError for a label without a name.
     """
     if labels.max() > len(names):
         raise ValueError(f"label {labels.max()} has no name: there are {len(names)} names, for the labels from 1 on")
@@ -50,7 +51,7 @@ def overlay(
         _grey(ax, image, aspect=aspect)
         ax.set_title(title, fontsize=10, loc="center")
         for label, (name, colour, style) in looks.items():
-            _organ(ax, organs == label, name, colour, style)
+            _organ(ax, organs == label, name * (len(looks) > 1), colour, style)
     handles = [Line2D([], [], color=colour, linestyle=style, linewidth=2, label=name) for name, colour, style in looks.values()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3 * min(2, n_columns), fontsize=9, frameon=False)
     return figure

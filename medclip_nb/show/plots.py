@@ -81,20 +81,10 @@ def loss_curve(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.plot(history["epoch"], history["train_loss"], marker="o", label="training")
     ax.plot(history["epoch"], history["val_loss"], marker="s", label="validation")
     for column, style, name in (("no_learning", "--", "sees nothing"), ("floor", ":", "floor (identical texts)")):
-        level = history[column].iloc[-1]
-        ax.axhline(level, color="0.35", linestyle=style, linewidth=1.2)
-        ax.annotate(
-            name,
-            (1, level),
-            xycoords=("axes fraction", "data"),
-            xytext=(-4, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=9,
-        )
-    ax.set(xlabel="epoch", ylabel="loss (nats)", ylim=(0, None))
+        ax.axhline(history[column].iloc[-1], color="0.35", linestyle=style, linewidth=1.2, label=name)
+    ax.set(xlabel="epoch", ylabel="loss (nats)", ylim=(0, 1.03 * ax.get_ylim()[1]))
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(loc="lower left")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=9)
     return ax
 
 

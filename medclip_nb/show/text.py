@@ -33,6 +33,7 @@ MARKS = (  # where findings overlap the first wins
     Mark("denied", "−", "dotted", COLOURS[0], "#D9EBF7"),
 )
 CONTROL = dict.fromkeys((*range(9), 11, 12, *range(14, 32), *range(127, 160)), "�")  # invisible or harmful in a page
+WIDEST = 3  # panels in a row; with more, the numbers cannot be read on a page
 MAX_ANNOTATED = 8  # texts up to which a heatmap has its numbers written in
 
 
@@ -96,10 +97,14 @@ def dictionary_figure(counts: dict[str, dict[str, int]], *, n_phrases: int = 5, 
 
 def similarity_panels(matrices: dict[str, Float[np.ndarray, "text text"]], labels: list[str]) -> Figure:
     """Similarities of the same texts side by side, one panel per ruler, all on the scale from 0 to 1."""
-    n, size = len(labels), 1.4 + 0.34 * min(len(labels), MAX_ANNOTATED)
-    width = 1.2 + 0.07 * max(map(len, labels)) + size * len(matrices)
-    figure, axes = plt.subplots(1, len(matrices), figsize=(width, size + 0.9), squeeze=False, sharey=True, layout="constrained")
-    for axis, (name, sim) in zip(axes.flat, matrices.items(), strict=True):
+    n, n_columns = len(labels), 2 if len(matrices) == 4 else min(WIDEST, len(matrices))
+    side = 1.2 + 0.3 * min(n, MAX_ANNOTATED)
+    n_rows, aside = -(-len(matrices) // n_columns), 0.065 * max(len(line) for label in labels for line in label.split("\n"))
+    size = (side * n_columns + aside + 1, (side + 0.3) * n_rows + aside)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
+    for axis in axes.flat[len(matrices) :]:
+        axis.set_axis_off()
+    for axis, (name, sim) in zip(axes.flat, matrices.items(), strict=False):
         picture = axis.imshow(sim, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
         axis.set_title(name, fontsize=10, loc="left")
         axis.set_xticks(range(n), labels, rotation=90, fontsize=8)
