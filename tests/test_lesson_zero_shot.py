@@ -13,6 +13,7 @@ from medclip_nb.lesson import zero_shot as ask
 from medclip_nb.lesson.notebook import Lesson
 from medclip_nb.lesson.questions import Questions, questions_of
 from medclip_nb.measure.findings import Truth
+from medclip_nb.show.widgets import PromptBoard
 
 SMOKE = PRESETS["smoke"]
 CYST, MASS = "left kidney: renal cyst", "liver: hepatic mass"
@@ -126,3 +127,25 @@ def test_on_pictures_questions_are_classes_against_all_others(tmp_path, monkeypa
     assert (asked.rows["test"]["body_part"] == name.removeprefix("body part: ")).tolist() == asked.truth["test"].labels[
         :, 0
     ].tolist()
+
+
+def test_a_board_holds_every_usable_organ_once_with_what_is_true_of_it(torso, torso_units, encoder):
+    lesson, asked = Lesson("09", preset=SMOKE, seed=0, dataset="torso"), made()
+    lesson._data = torso
+    images, organs = ask.galleries(lesson, steps.Trained(encoder, torso_units), asked)
+    n_images = torso_units.table["image"][torso_units.rows("test")].nunique()
+    assert len(images.captions) == len(images.pictures) == min(n_images, ask.ON_BOARD)
+    truth = asked.truth["test"]
+    assert len(organs.captions) == truth.asked.sum() == len(set(zip(organs.captions, organs.vectors[:, 0].tolist(), strict=True)))
+    said = [caption.split(": ")[1].split(" (")[0] for caption in organs.captions]
+    expected = [("renal cyst", "hepatic mass")[k] if truth.labels[i, k] else "nothing that is asked about"
+                for k in (0, 1) for i in range(60) if truth.asked[i, k]]  # fmt: skip
+    assert said == expected
+    assert np.array_equal(organs.vectors[:60], asked.emb["test"][:, 0])
+    assert PromptBoard([images, organs], presets=("a cyst",)).still().count("<img") == 5
+
+
+def test_own_data_without_masks_has_a_board_of_images_alone(torso, torso_units, encoder):
+    lesson = Lesson("09", preset=SMOKE, seed=0, dataset="torso")
+    lesson._data = replace(torso, manifest=torso.manifest.assign(mask=""))
+    assert [g.name for g in ask.galleries(lesson, steps.Trained(encoder, torso_units), made())] == ["test images"]

@@ -110,16 +110,6 @@ def test_curves_over_the_size_of_the_list_have_their_interval_and_their_chance()
     assert (low, high) == (0.5, 1)
 
 
-def test_answers_tick_the_right_texts_and_cut_long_ones():
-    figure = pictures.answers(IMAGES[0], ["x" * 500, "b"], [True, False], title="query")
-    long, short = (t.get_text() for t in figure.axes[1].texts)
-    assert short == "2. ✗ b"
-    assert long[:6] == "1. ✓ x"
-    assert long[-1] == "…"
-    assert len(long) < 130
-    assert np.array_equal(figure.axes[0].images[0].get_array(), IMAGES[0])
-
-
 def test_a_plot_is_drawn_into_the_axes_it_is_given(history):
     ax = plt.subplots()[1]
     calls = (

@@ -11,7 +11,7 @@ from medclip_nb.config import PRESETS, RECIPES, SLICE_TOWER
 from medclip_nb.data.catalog import load
 from medclip_nb.data.studies import load_units
 from medclip_nb.learn.checkpoint import from_pretrained
-from medclip_nb.lesson import pooling, radclip
+from medclip_nb.lesson import images, pooling, radclip
 from medclip_nb.lesson.notebook import Lesson
 from medclip_nb.lesson.steps import Trained
 from medclip_nb.model.adapter import build_adapter
@@ -69,22 +69,27 @@ def test_pictures_without_masks_have_no_case_and_no_lesion(of_pictures):
     assert pooling.weight_on_lesion(adapters, stacks, units, n_bootstrap=20) == []
 
 
-def test_the_pictures_of_a_case_are_its_slices_around_the_finding(volumes, torso_units, torso):
+def test_the_volume_of_a_case_is_what_the_network_gets(volumes, torso_units, torso):
     case = pooling.a_case(volumes, torso_units)
-    images, numbers = pooling.case_pictures(case, torso_units, volumes)
+    volume = pooling.case_volume(case, torso_units, volumes)
     study = torso.manifest.index[torso.manifest["study_id"] == volumes.stacks.study_ids[case.row]][0]
-    assert numbers.tolist() == list(range(numbers[0], numbers[0] + pooling.PICTURES))
-    assert set(np.flatnonzero(case.shows)) <= set(numbers)
-    for image, z in zip(images, numbers, strict=True):
-        assert np.array_equal(image, torso_units.images[24 * study + z, 1, 0])
+    assert volume.shape[:2] == (3, 24)
+    for z in range(24):
+        assert np.array_equal(volume[:, z], torso_units.images[24 * study + z, :, 0])
 
 
-@pytest.mark.parametrize("place", [0, 23])
-def test_a_finding_at_the_end_of_a_stack_still_has_ten_pictures(volumes, torso_units, place):
-    case = pooling.Case(0, "gallstone", np.arange(24) == place)
-    images, numbers = pooling.case_pictures(case, torso_units, volumes)
-    assert len(images) == pooling.PICTURES
-    assert place in numbers
+def test_the_outline_of_a_finding_lies_where_its_slices_show_it(volumes, torso_units, torso):
+    case = pooling.a_case(volumes, torso_units)
+    lesson = Lesson("06", preset=PRESETS["smoke"], seed=0, dataset="torso")
+    lesson._data = torso
+    masks = images.outlines(lesson, volumes.table.iloc[case.row], case.finding)
+    volume = pooling.case_volume(case, torso_units, volumes)
+    assert next(iter(masks)) == case.finding
+    assert all(mask.shape == volume.shape[1:] for mask in masks.values())
+    assert set(np.flatnonzero(case.shows)) <= set(np.flatnonzero(masks[case.finding].any((1, 2))))
+    assert np.median(volume[1][masks["left lung"]]) == 0 < np.median(volume[1][masks["liver"]])
+    assert np.argwhere(masks["left lung"])[:, 2].mean() > np.argwhere(masks["right lung"])[:, 2].mean()
+    assert list(images.outlines(lesson, volumes.table.iloc[case.row], case.finding, organs=())) == [case.finding]
 
 
 def test_weights_of_a_case_sum_to_1_and_the_prompt_asks_for_the_finding(volumes, torso_units, adapters):

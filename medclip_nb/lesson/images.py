@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from ..data import phantoms
 from ..data.preprocessing import to_geometry
-from ..data.readers import Image, read_image, read_mask, reorient
+from ..data.readers import Image, in_space, read_image, read_mask, reorient
+from ..text.organ_texts import spoken
 from .notebook import Lesson
 from .solutions import volume_ml
 
 HEADER = ("PatientID", "PatientName", "Modality", "ManufacturerModelName", "PixelSpacing", "SliceThickness",
           "ImagePositionPatient", "RescaleSlope", "RescaleIntercept")  # fmt: skip
+OUTLINED = ("lung_left", "lung_right", "heart", "liver", "spleen", "kidney_left", "kidney_right")
 
 
 def examples_with_masks(lesson: Lesson) -> pd.DataFrame:
@@ -83,6 +85,18 @@ def liver_on_two_grids(lesson: Lesson, rows: list) -> pd.DataFrame:
         out.append({"scanner": row["scanner"], "pixel mm": spacing[2]} | _both("file", liver, spacing))
         out[-1] |= _both("contract", seen, contract.spacing_mm or spacing)
     return pd.DataFrame(out).set_index("scanner")
+
+
+def outlines(
+    lesson: Lesson, case: pd.Series, finding: str, *, organs: tuple[str, ...] = OUTLINED
+) -> dict[str, Bool[np.ndarray, "slice row column"]]:
+    """Masks of a finding (named as in a caption) and of organs of one study, on the contract's grid; only what is there."""
+    image = reorient(_image(lesson, case), "LPS")
+    maps = (read_mask(lesson.data.root / case[name], like=image).astype(np.float32) for name in ("mask", "lesions"))
+    labels, lesions = (to_geometry(in_space(m, image.affine, "intensity"), lesson.data.contract, labels=True) for m in maps)
+    own = [f["label"] for f in json.loads(case["findings"]) if phantoms.finding_phrase(f) == finding]
+    masks = {finding: np.isin(lesions, own)} | {spoken(name): phantoms.group_mask(labels.astype(int), name) for name in organs}
+    return {name: mask for name, mask in masks.items() if mask.any()}
 
 
 def same_size(images: list[UInt8[np.ndarray, "row column"]]) -> UInt8[np.ndarray, "n row column"]:

@@ -27,7 +27,6 @@ SHOWN = ("mean", "max", "middle", "attention", "attention_4", "self_attention", 
 KEPT = ("attention_4", "prompt")  # volume models that are handed over
 PATIENCE = 5  # epochs; stacks of pictures are few and soon learnt by heart (measured on MedPix 2.0)
 ON_LESION = "weight on the lesion"
-PICTURES = 10  # of a stack, in a figure
 PADDING = 5  # slices of noise, masked, that a stack is padded with
 
 
@@ -96,15 +95,10 @@ def a_case(volumes: Volumes, units: Units) -> Case | None:
     return Case(int(rows[row]), focal[k], seen[rows[row], :, k])
 
 
-def case_pictures(case: Case, units: Units, volumes: Volumes) -> tuple[UInt8[np.ndarray, "n row column"], Int[np.ndarray, " n"]]:
-    """Slices of the case around the finding, in the soft-tissue window, and their numbers."""
-    middle, n = int(np.flatnonzero(case.shows).mean()), len(case.shows)
-    start = min(max(0, middle - PICTURES // 2), max(0, n - PICTURES))
-    table = (
-        units.table[units.table["study_id"] == volumes.stacks.study_ids[case.row]].drop_duplicates("slice").sort_values("slice")
-    )
-    chosen = table.iloc[start : start + PICTURES]
-    return units.images[chosen["image"].to_numpy(), 1, 0], chosen["slice"].to_numpy()
+def case_volume(case: Case, units: Units, volumes: Volumes) -> UInt8[np.ndarray, "channel slice row column"]:
+    """The study of a case as the network gets it."""
+    own = units.table[units.table["study_id"] == volumes.stacks.study_ids[case.row]]
+    return units.images[own.drop_duplicates("slice").sort_values("slice")["image"], :, 0].swapaxes(0, 1)
 
 
 @torch.inference_mode()

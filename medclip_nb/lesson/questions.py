@@ -49,10 +49,14 @@ class Questions:
 
 def questions_of(lesson: Lesson, trained: steps.Trained) -> Questions:
     """Findings of organs by lesson 07's model where CT volumes have organ masks, else "is it this class?" by lesson 05's."""
-    data = lesson.data
-    if data.contract.windows_hu and (data.manifest["mask"] != "").any():
+    if about_organs(lesson):
         return _of_organs(lesson, grounding.units_of(lesson))
     return _of_classes(lesson, trained)
+
+
+def about_organs(lesson: Lesson) -> bool:
+    """Whether `questions_of` asks about organs: CT volumes with masks."""
+    return bool(lesson.data.contract.windows_hu) and bool((lesson.data.manifest["mask"] != "").any())
 
 
 def _of_organs(lesson: Lesson, units: OrganUnits) -> Questions:

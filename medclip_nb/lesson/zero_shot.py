@@ -12,11 +12,12 @@ from ..measure.embeddings import embed_units
 from ..measure.findings import Truth
 from ..measure.statistics import Score, auc, statistic_score
 from ..measure.zero_shot import class_embeddings, predict
+from ..show.widgets import Gallery
 from ..text.organ_texts import swapped
 from ..text.prompts import ensemble
 from . import ct_glip, steps
 from .notebook import Lesson
-from .questions import ASKED, Questions
+from .questions import ASKED, Questions, about_organs
 
 NONSENSE = "a photograph of a red bicycle"
 SUITE = {  # what is made of a prompt -> template
@@ -28,6 +29,7 @@ SUITE = {  # what is made of a prompt -> template
     "nonsense": NONSENSE,
 }
 SIZES = ("small", "large")
+ON_BOARD = 2000  # test images that a sentence is held against
 AGES = {"under 40": (0, 40), "40 to 59": (40, 60), "60 and over": (60, 200)}  # years
 
 
@@ -134,6 +136,31 @@ def _sizes(asked: Questions) -> Float[np.ndarray, "item question"]:
             if k is not None and "n_voxels" in f:
                 sizes[row, k] = f["n_voxels"]
     return sizes
+
+
+def galleries(lesson: Lesson, trained: steps.Trained, asked: Questions) -> list[Gallery]:
+    """What a prompt board ranks: test images by lesson 05's model with their texts, and organs if they are asked about."""
+    units = trained.units
+    rows = steps.sample_rows(units.one_per_image(units.rows("test")), ON_BOARD, seed=lesson.seed)
+    table = embed_units(trained.model, units, rows)
+    said = [f"{units.texts[row.text_id]} (patient {row.patient_id})" for row in table.rows.itertuples()]
+    pictures = units.images[table.rows["image"], min(1, units.images.shape[1] - 1), units.images.shape[2] // 2]
+    images = Gallery("test images", trained.embed, table.vectors, said, pictures)
+    return [images, _organs(asked)] if about_organs(lesson) else [images]
+
+
+def _organs(asked: Questions) -> Gallery:
+    """Every usable organ of the test studies, with what is truly so of what the questions ask about it."""
+    truth, emb = asked.truth["test"], asked.emb["test"]
+    organ, finding = np.array([name.split(": ") for name in truth.names]).T
+    vectors, said = [], []
+    for name in dict.fromkeys(organ):
+        own = np.flatnonzero(organ == name)
+        for i in np.flatnonzero(truth.asked[:, own[0]]):
+            found = ", ".join(finding[k] for k in own if truth.labels[i, k]) or "nothing that is asked about"
+            said.append(f"{name}: {found} (patient {truth.patients[i]})")
+            vectors.append(emb[i, own[0]])
+    return Gallery("organs of the test studies", asked.embed, np.stack(vectors), said)
 
 
 def groups_of(rows: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -7,8 +7,6 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
-from .plots import COLOURS
-
 TITLE_LINES = 2
 
 
@@ -50,18 +48,4 @@ def anatomy(
         axis.axis("off")
         for place, letter in zip((0.03, 0.97), letters, strict=True):
             axis.text(place, 0.5, letter, transform=axis.transAxes, color="#F0E442", ha="center", va="center", weight="bold")
-    return figure
-
-
-def answers(query: UInt8[np.ndarray, "row column"], texts: list[str], right: list[bool], *, title: str) -> Figure:
-    """One image query with its ranked texts; ✓ and ✗ say which are right."""
-    figure, (left, area) = plt.subplots(1, 2, figsize=(9, 2.3), width_ratios=(1, 4))
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    left.imshow(query, cmap="gray", vmin=0, vmax=255)
-    for axis in (left, area):
-        axis.axis("off")
-    for i, (text, good) in enumerate(zip(texts, right, strict=True)):
-        mark, colour = ("✓", COLOURS[2]) if good else ("✗", COLOURS[5])
-        line = f"{i + 1}. {mark} {text[:88]}{'…' if len(text) > 88 else ''}"
-        area.text(0, 1 - (i + 0.5) / len(texts), line, color=colour, fontsize=10, va="center", transform=area.transAxes)
     return figure

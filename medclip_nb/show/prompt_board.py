@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from .widget_parts import NOTE, both_forms, fill, image_html, plain, refuse_nan, same_length
+from .widget_parts import NOTE, both_forms, fill, image_html, number, plain, refuse_nan, same_length
 
 MOST, CARD_PX = 5, 136  # answers of each gallery; width of one with a picture
 WARNING = (
@@ -89,7 +89,7 @@ def ranked(gallery: Gallery, sentence: str) -> tuple[Int[np.ndarray, " item"], F
 def _gallery_html(gallery: Gallery, sentence: str) -> str:
     order, scores = ranked(gallery, sentence)
     cards = "".join(_card(gallery, place, int(i), float(scores[i])) for place, i in enumerate(order[:MOST], start=1))
-    middle = f"best {scores.max():.2f}, middle {np.median(scores):.2f}, of {len(scores):,}"
+    middle = f"best {number(scores.max())}, middle {number(np.median(scores))}, of {len(scores):,}"
     look = "display:flex;flex-wrap:wrap;gap:8px;padding:0;margin:0;list-style:none"
     return f'<p style="{NOTE}"><b>{plain(gallery.name)}</b>: {middle}</p><ol style="{look}">{cards}</ol>'
 
@@ -99,7 +99,7 @@ def _card(gallery: Gallery, place: int, i: int, score: float) -> str:
     if gallery.pictures is not None:
         picture = image_html(gallery.pictures[i], alt=f"answer {place}", width=CARD_PX) + "<br>"
     look = f"width:{CARD_PX}px;font-size:85%;line-height:1.3;overflow-wrap:anywhere"
-    return f'<li style="{look}">{picture}<b>{place}. {score:.2f}</b> {plain(caption)}</li>'
+    return f'<li style="{look}">{picture}<b>{place}. {number(score)}</b> {plain(caption)}</li>'
 
 
 def _check(gallery: Gallery) -> None:

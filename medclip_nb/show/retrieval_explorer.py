@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from .plots import COLOURS
-from .widget_parts import LEFT, NOTE, both_forms, fill, image_html, plain, refuse_nan
+from .widget_parts import LABEL_PX, LEFT, NOTE, both_forms, fill, image_html, plain, refuse_nan, slider
 
 MOST, PICTURE_PX = 5, 72  # neighbours that are shown; width of their pictures
 LINES = ("solid", "dashed", "dotted", "double")  # under the name of each rule: a colour never stands alone
@@ -39,17 +39,21 @@ class RetrievalExplorer:
         return f'<div class="medclip-still">{"".join(map(self.answer, self.examples))}</div>'
 
     def live(self):
-        """The ipywidgets box: a list of queries, the neighbours of the one that is chosen."""
+        """The ipywidgets box: a slider and a list of queries, the neighbours of the one that is chosen."""
         import ipywidgets as widgets
 
         options = [(f"{i + 1}. {str(text)[:90]}", i) for i, text in enumerate(self.queries["text"])]
         first = self.examples[0] if self.examples else 0
-        about = {"description": "query", "tooltip": "choose a query: click, or arrow keys", "layout": {"width": "98%"}}
-        which, pane = widgets.Select(options=options, value=first, rows=6, **about), widgets.HTML()
-        show = lambda _=None: fill(pane, lambda: self.answer(which.value))  # noqa: E731
+        listed = widgets.Select(
+            options=options, value=first, rows=6, description="or click", tooltip="choose a query by clicking"
+        )
+        listed.layout.width, listed.style.description_width = "98%", f"{LABEL_PX}px"
+        which, pane = slider("query", first + 1, len(options)), widgets.HTML()
+        widgets.link((which, "value"), (listed, "value"), transform=(lambda k: k - 1, lambda i: i + 1))
+        show = lambda _=None: fill(pane, lambda: self.answer(which.value - 1))  # noqa: E731
         which.observe(show, "value")
         show()
-        return widgets.VBox([which, pane]).add_class("medclip-retrieval-explorer")
+        return widgets.VBox([which, listed, pane]).add_class("medclip-retrieval-explorer")
 
     def reasons(self, query: int) -> Bool[np.ndarray, "rule item"]:
         """By which rules, in their order, each item is right for a query."""
@@ -64,10 +68,11 @@ class RetrievalExplorer:
         """The first neighbours of a query and why each is right, as HTML."""
         right = self.reasons(query)
         rows = "".join(self._row(query, place, int(i), right[:, i]) for place, i in enumerate(self.neighbours(query)[:MOST], 1))
-        head = "".join(f'<th scope="col" style="{LEFT}">{name}</th>' for name in ("rank", "score", "answer", "why it counts"))
+        widths = {"rank": "8%", "score": "10%", "answer": "42%", "why it counts": "40%"}
+        head = "".join(f'<th scope="col" style="{LEFT};width:{wide}">{name}</th>' for name, wide in widths.items())
         title = f"{self._picture(self.queries, query)} <b>query {query + 1}:</b> {plain(self.queries['text'][query])}"
         return (
-            f'<p style="margin:1em 0 .2em">{title}</p><table style="width:100%"><thead><tr>{head}</tr></thead>'
+            f'<p style="margin:1em 0 .2em">{title}</p><table style="width:100%;table-layout:fixed"><thead><tr>{head}</tr></thead>'
             f'<tbody>{rows}</tbody></table><p style="{NOTE}">{self._summary(query, right)}</p>'
         )
 
@@ -78,11 +83,13 @@ class RetrievalExplorer:
         return "<tr>" + "".join(f'<td style="{LEFT}">{cell}</td>' for cell in cells) + "</tr>"
 
     def _summary(self, query: int, right: Bool[np.ndarray, "rule item"]) -> str:
-        said = [f"{_mark(k, name)} {_first(self.sim[query], right[k])}" for k, name in enumerate(self.rules)]
+        unknown = [not all(str(self.queries[c][query]) for c in columns) for columns in self.rules.values()]
+        found = ["not known for this query" if u else _first(self.sim[query], own) for u, own in zip(unknown, right, strict=True)]
+        said = [f"{_mark(k, name)} {found[k]}" for k, name in enumerate(self.rules)]
         return f"The first right answer among {len(self.items):,}: " + "; ".join(said)
 
     def _picture(self, table: pd.DataFrame, i: int) -> str:
-        return image_html(table["picture"][i], alt="", width=PICTURE_PX) if "picture" in table else ""
+        return f"{image_html(table['picture'][i], alt='', width=PICTURE_PX)}<br>" if "picture" in table else ""
 
     def _repr_mimebundle_(self, **_) -> dict:
         return both_forms(self.still(), self.live())

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .plots import COLOURS
-from .widget_parts import NOTE, both_forms, fill, plain, refuse_nan
+from .widget_parts import NOTE, both_forms, fill, plain, refuse_nan, slider
 
 MOST = 16  # texts: more cells cannot be read
 
@@ -38,17 +38,12 @@ class SimilarityHover:
         """The ipywidgets box: row, column, the table, the cell that is chosen."""
         import ipywidgets as widgets
 
-        options = [(f"{i + 1}. {text[:90]}", i) for i, text in enumerate(self.texts)]
-        look = {"layout": {"width": "98%"}, "style": {"description_width": "70px"}}
-        row, column = (
-            widgets.Dropdown(options=options, value=k, description=name, tooltip=f"{name}: a text; arrow keys move", **look)
-            for name, k in zip(("row", "column"), self.start, strict=True)
-        )
+        row, column = (slider(name, k + 1, len(self.texts)) for name, k in zip(("row", "column"), self.start, strict=True))
         table, pane = widgets.HTML(), widgets.HTML()
 
         def show(_=None) -> None:
-            fill(table, lambda: self.table(row.value, column.value))
-            fill(pane, lambda: self.cell(row.value, column.value))
+            fill(table, lambda: self.table(row.value - 1, column.value - 1))
+            fill(pane, lambda: self.cell(row.value - 1, column.value - 1))
 
         row.observe(show, "value")
         column.observe(show, "value")

@@ -1,5 +1,6 @@
 """A volume to scroll through, with outlines to switch on and the weights of its slices below."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Bool, UInt8
 from matplotlib.figure import Figure
@@ -10,10 +11,10 @@ from .organs import LOOKS, _edge
 from .pictures import contact_sheet
 from .stacks import weights_figure
 from .weight_strip import Strip, strip_svg
-from .widget_parts import NOTE, both_forms, fill, image_html, plain, refuse_nan
+from .widget_parts import NOTE, TRACK_PX, both_forms, fill, image_html, plain, refuse_nan, slider
 
 N_STILL, N_WEIGHED = 12, 10  # slices of the still picture, without and with weights
-VIEW_PX, LABEL_PX = 384, 60  # width of the moving picture; what stands left of the slider and of the strip
+VIEW_PX = 384  # width of the moving picture
 LINE_PX, DASH_PX = 2, 8  # of an outline, on the moving picture
 
 
@@ -49,7 +50,8 @@ class SliceViewer:
             figure = weights_figure(planes, np.array(numbers), self.strip.weights, shows, title=title)
             axes = figure.subfigs[0].axes
         else:
-            figure = contact_sheet(planes, [f"slice {k + 1} of {n}, {name}" for k in numbers])
+            figure = contact_sheet(planes, [f"slice {k + 1} of {n}" for k in numbers])
+            figure.suptitle(f"{name} window", fontsize=10, x=0.01, ha="left")
             axes = [axis for axis in figure.axes if axis.images]
         for axis, number in zip(axes, numbers, strict=True):
             for outline, (colour, line) in self.looks.items():
@@ -57,27 +59,29 @@ class SliceViewer:
         lines = [Line2D([], [], color=c, linestyle=line, linewidth=2, label=name) for name, (c, line) in self.looks.items()]
         if lines:
             figure.legend(handles=lines, loc="outside lower center", ncols=6, fontsize=9, frameon=False)
+        plt.close(figure)  # or a notebook would draw it beside the widget
         return figure
 
     def live(self):
         """The ipywidgets box: window, weights, outlines, picture, slice, strip, and a line that says what is seen."""
         import ipywidgets as widgets
 
-        slider, window, given, switches = self._controls()
+        which, window, given, switches = self._controls()
         picture, strip, said = widgets.HTML(), widgets.HTML(), widgets.HTML()
 
         def show(_=None) -> None:
-            number, seen = slider.value - 1, [name for name, switch in switches.items() if switch.value]
+            number, seen = which.value - 1, [name for name, switch in switches.items() if switch.value]
             words = self._say(number, window.value, seen, given.value)
             fill(picture, lambda: self._picture(number, window.value, seen, words))
             fill(strip, lambda: self._strip(number, given.value))
             fill(said, lambda: f'<p aria-live="polite" style="{NOTE};max-width:{VIEW_PX + 40}px">{plain(words)}</p>')
 
-        for control in (slider, window, given, *switches.values()):
+        for control in (which, window, given, *switches.values()):
             control.observe(show, "value")
         show()
-        legend = widgets.Box([*switches.values()], layout={"flex_flow": "row wrap", "max_width": f"{VIEW_PX + 200}px"})
-        rows = [widgets.HBox([window, given] if self.strip else [window]), legend, picture, slider, strip, said]
+        keys = [widgets.HBox([_swatch(*self.looks[name]), switch]) for name, switch in switches.items()]
+        legend = widgets.Box(keys, layout={"flex_flow": "row wrap", "max_width": f"{VIEW_PX + 200}px"})
+        rows = [widgets.HBox([window, given] if self.strip else [window]), legend, picture, which, strip, said]
         return widgets.VBox(rows).add_class("medclip-slice-viewer")
 
     def frame(self, number: int, channel: int, seen: list[str]) -> UInt8[np.ndarray, "row column 3"]:
@@ -99,16 +103,12 @@ class SliceViewer:
 
     def _controls(self) -> tuple:
         """Slider, window, which weights, and a switch for each outline."""
-        import ipywidgets as widgets
-
         n = self.volume.shape[1]
         first = int(np.flatnonzero(self.strip.shows).mean()) if self.strip and self.strip.shows.any() else n // 2
-        slider = widgets.IntSlider(first + 1, 1, n, description="slice", readout=False, layout={"width": f"{VIEW_PX + 16}px"})
-        slider.tooltip = f"slice 1 (lowest) to {n}; arrow keys move by one, Page Up and Page Down by more"
-        slider.style.description_width = f"{LABEL_PX - 12}px"
+        which = slider("slice", first + 1, n, readout=False)
         window = _choice("window", self.channels, self.start)
         given = _choice("weights of", list(self.strip.weights) if self.strip else [], 0)
-        return slider, window, given, {name: _switch(name, *look) for name, look in self.looks.items()}
+        return which, window, given, {name: _switch(name) for name in self.looks}
 
     def _picture(self, number: int, channel: int, seen: list[str], words: str) -> str:
         rgb = self.frame(number, channel, seen)
@@ -127,7 +127,7 @@ class SliceViewer:
         return "; ".join(words) + "."
 
     def _strip(self, number: int, given: int | None) -> str:
-        return strip_svg(self.strip, list(self.strip.weights)[given], number, width=VIEW_PX, left=LABEL_PX) if self.strip else ""
+        return strip_svg(self.strip, list(self.strip.weights)[given], number, track=TRACK_PX) if self.strip else ""
 
     def _numbers(self) -> list[int]:
         """Slices of the still picture."""
@@ -165,11 +165,15 @@ def _choice(what: str, names: list[str], start: int):
     return widgets.Dropdown(options=options, value=start if options else None, layout={"width": "auto"}, **about)
 
 
-def _switch(name: str, colour: str, line: str):
-    """A box to tick that is the outline's legend, too."""
+def _swatch(colour: str, line: str):
     import ipywidgets as widgets
 
-    style = "solid" if line == "-" else "dashed"
-    words = f'<span style="border-bottom:3px {style} {colour}">{plain(name)}</span>'
-    about = {"description": words, "description_allow_html": True, "indent": False, "tooltip": f"outline {name}"}
-    return widgets.Checkbox(True, layout={"width": "auto", "margin": "0 10px 0 0"}, **about)
+    look = f"display:inline-block;width:18px;margin-right:4px;border-bottom:3px {'solid' if line == '-' else 'dashed'} {colour}"
+    return widgets.HTML(f'<span style="{look}"></span>')
+
+
+def _switch(name: str):
+    import ipywidgets as widgets
+
+    about = {"description": name, "indent": False, "tooltip": f"outline {name}"}
+    return widgets.Checkbox(True, layout={"width": "auto", "margin": "0 14px 0 0"}, **about)

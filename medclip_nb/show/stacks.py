@@ -20,8 +20,8 @@ def weights_figure(
 ) -> Figure:
     """Some slices of a study in a row, and below each pooling's weight of every slice.
 
-    `numbers` count the slices from 0, the picture from 1. Slices that show the finding have an orange frame, and an orange mark in
-    the charts; the dashed line is equal weights.
+    `numbers` count the slices from 0, the picture from 1. Slices that show the finding have an orange frame, and an orange mark
+    in the charts; the dashed line is equal weights.
     """
     below = 0.6 + 0.7 * len(weights)  # inches
     figure = plt.figure(figsize=(10, 1.4 + below))

@@ -18,21 +18,23 @@ class Strip(NamedTuple):
     shows: Bool[np.ndarray, " _"]
 
 
-def strip_svg(strip: Strip, name: str, number: int, *, width: int, left: int) -> str:
+def strip_svg(strip: Strip, name: str, number: int, *, track: tuple[int, int]) -> str:
     """One row of weights as bars: the current slice under a ▼, slices that show what is sought over an orange ▲.
 
-    Each bar tells its numbers on hovering; the dashed line is equal weights. The first `left` px are for the label.
+    Each bar tells its numbers on hovering; the dashed line is equal weights. `track` is where the slider's handle moves, in px:
+    a bar stands where the handle is for its slice.
     """
     weights, n = strip.weights[name], len(strip.shows)
-    step, highest = (width - left) / n, max(float(weights.max()), 1e-12)
+    step, highest = (track[1] - track[0]) / max(n - 1, 1), max(float(weights.max()), 1e-12)
+    left, right = track[0] - step / 2, track[1] + step / 2
     tall = (BASE - TOP) * np.clip(weights / highest, 0, 1)
     bars = "".join(_bar(strip, name, k, left + step * k, step, float(tall[k]), k == number) for k in range(n))
     equal = BASE - (BASE - TOP) * min(1 / n / highest, 1)
     seen = ", ".join(str(k + 1) for k in np.flatnonzero(strip.shows)) or "none"
     return (
-        f'<svg width="{width}" height="{HEIGHT}" role="img" font-size="11" text-anchor="middle" '
+        f'<svg width="{right:.0f}" height="{HEIGHT}" role="img" font-size="11" text-anchor="middle" '
         f'aria-label="weights of {n} slices; slice {number + 1} is shown; these show what is sought: {seen}">{bars}'
-        f'<path d="M{left} {equal:.1f}H{width}" stroke="currentColor" stroke-dasharray="4 3"/>'
+        f'<path d="M{left:.1f} {equal:.1f}H{right:.1f}" stroke="currentColor" stroke-dasharray="4 3"/>'
         f'<text x="0" y="{BASE}" text-anchor="start" fill="currentColor">weight</text></svg>'
     )
 

@@ -13,6 +13,8 @@ from .text import CONTROL
 
 LONGEST = 240  # characters of a text that are shown
 NOTE = "font-size:90%;margin:.3em 0"
+SLIDER_PX, LABEL_PX = 400, 52  # width of a slider, and of the word before it
+TRACK_PX = (LABEL_PX + 16, SLIDER_PX - 4)  # where its handle moves
 LEFT = "text-align:left;white-space:normal;vertical-align:top"  # pages set tables for numbers
 
 
@@ -20,11 +22,8 @@ def both_forms(still: str | Figure, live) -> dict:
     """What a notebook shows: the moving form where a kernel runs, else the still one, HTML or a figure."""
     if isinstance(still, str):
         return live._repr_mimebundle_() | {"text/html": still, "text/plain": "a table; it can be worked where a kernel runs"}
-    import matplotlib.pyplot as plt
-
     file = io.BytesIO()
     still.savefig(file, format="png")
-    plt.close(still)
     return live._repr_mimebundle_() | {
         "image/png": file.getvalue(),
         "text/plain": "a figure; it can be moved where a kernel runs",
@@ -34,7 +33,7 @@ def both_forms(still: str | Figure, live) -> dict:
 def fill(pane, make: Callable[[], str]) -> None:
     """Puts the HTML that `make` returns into a pane, or the error that it raises: a callback's own errors are seen by nobody."""
     try:
-        pane.value = make()
+        pane.value = f'<div style="line-height:1.4">{make()}</div>'
     except Exception as error:
         message = f"{type(error).__name__}: {plain(str(error))}"
         pane.value = (
@@ -42,10 +41,23 @@ def fill(pane, make: Callable[[], str]) -> None:
         )
 
 
+def slider(what: str, value: int, last: int, *, readout: bool = True):
+    """A slider from 1 to `last`. It is worked by Left and Right; a notebook keeps Up and Down for its cells, also in lists."""
+    import ipywidgets as widgets
+
+    about = {"tooltip": f"{what}, 1 to {last}: arrow keys left and right", "style": {"description_width": f"{LABEL_PX}px"}}
+    return widgets.IntSlider(value, 1, last, description=what, readout=readout, layout={"width": f"{SLIDER_PX}px"}, **about)
+
+
 def plain(text: str) -> str:
     """A text as HTML that shows it and nothing else, shortened to LONGEST characters."""
     text = str(text).translate(CONTROL)
     return escape(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+
+
+def number(value: float | np.floating) -> str:
+    """Two decimals, without a minus before 0.00."""
+    return f"{round(float(value), 2) + 0.0:.2f}"
 
 
 def image_html(picture: UInt8[np.ndarray, "row column *channel"], *, alt: str, width: int, height: int | None = None) -> str:
