@@ -182,7 +182,7 @@ def memory() -> Finding:
 def disk() -> Finding:
     """The disk that products go to: room, and whether it can be written to."""
     home = config.home()
-    there = next(folder for folder in (home, *home.parents) if folder.is_dir())
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"0")

@@ -8,6 +8,7 @@ import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 from . import checkup, config
 from .cli_data import print_table
@@ -102,7 +103,7 @@ def _together(times: list[dict], preset: str) -> str:
     return "not measured" if None in seconds else duration_text(sum(seconds) / min(2, checkup.n_cores()))
 
 
-def lab_command(args: argparse.Namespace) -> int:
+def lab_command(args: argparse.Namespace) -> NoReturn:
     """Becomes JupyterLab at a lesson, if nothing stands in its way."""
     from .pages.execute import kernel_environment
 
@@ -128,10 +129,10 @@ def _check_environment() -> None:
 
 
 def _notebook(number: str) -> Path:
-    from .pages import course
-
-    (lesson,) = course.choose([number])
-    return writable_notebooks() / lesson.path.name
+    by_number = {path.name[:2]: path for path in sorted(writable_notebooks().glob("[0-9][0-9]_*.ipynb"))}
+    if number.zfill(2) not in by_number:
+        raise ValueError(f"unknown lesson {number!r}; known lessons: {', '.join(by_number) or 'none'}")
+    return by_number[number.zfill(2)]
 
 
 def _server_options(args: argparse.Namespace) -> list[str]:

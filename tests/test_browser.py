@@ -1,7 +1,7 @@
 """The report pages and JupyterLab in a real browser: what is shown, what is asked of the network, what the keyboard reaches.
 
 `MEDCLIP_NB_REPORTS=DIR` looks at the pages of a run instead of pages made from the shipped notebooks.
-`MEDCLIP_NB_SCREENSHOTS=DIR` also saves the README's pictures there (lesson 02 then runs at preset cpu).
+`MEDCLIP_NB_SCREENSHOTS=DIR` also saves the README's pictures there; lesson 02 then runs at preset cpu, in the home of that run.
 """
 
 import io
@@ -26,10 +26,13 @@ from medclip_nb.pages import audit_page, course, site
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[test]'")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+REPORTS = os.environ.get("MEDCLIP_NB_REPORTS") and os.path.abspath(os.environ["MEDCLIP_NB_REPORTS"])
 SHOTS = os.environ.get("MEDCLIP_NB_SCREENSHOTS")
+LONGEST_S = 300  # of waiting for JupyterLab; a loaded machine is slow
 MOST_BYTES = 200 * 1024  # of a screenshot
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 380, "height": 800}}
-CONTROLS = "a[href], summary, button, input, select, [tabindex='0']"
+# Tab goes to the chosen one of several radio buttons; arrow keys go on from there
+CONTROLS = "a[href], summary, button, input:not([type='radio']), input[type='radio']:checked, select, [tabindex='0']"
 OWN = "(file|data|blob):|https?://127\\.0\\.0\\.1[:/]"
 
 BLANK_PICTURES = "[...document.images].filter(i => !i.naturalWidth).map(i => i.alt)"
@@ -96,7 +99,7 @@ def watched(page):
     page.on("request", lambda request: None if re.match(OWN, request.url) else page.foreign.append(request.url))
     page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.set_default_timeout(300_000)
+    page.set_default_timeout(LONGEST_S * 1000)
     return page
 
 
@@ -119,9 +122,7 @@ def made_pages(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory) -> Path:
     """A folder of report pages."""
-    if given := os.environ.get("MEDCLIP_NB_REPORTS"):
-        return Path(given).resolve()
-    return made_pages(tmp_path_factory.mktemp("pages"))
+    return Path(REPORTS) if REPORTS else made_pages(tmp_path_factory.mktemp("pages"))
 
 
 def look_at(page, path: Path) -> dict:
@@ -156,7 +157,7 @@ def seen(browser, pages, picture_audit) -> dict[str, dict]:
     """What is wrong with each page, by its name."""
     context = browser.new_context()
     page = watched(context.new_page())
-    yield {path.name: look_at(page, path) for path in [*sorted(pages.glob("*.html")), picture_audit]}
+    yield {path.name: look_at(page, path) for path in [*sorted(pages.rglob("*.html")), picture_audit]}
     context.close()
 
 
@@ -241,7 +242,7 @@ def lab_notebooks(folder: Path) -> None:
     nbformat.write(notebook, folder / lesson.path.name)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     board = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BOARD)], metadata=kernel)
-    nbformat.write(board, folder / "99_board.ipynb")
+    nbformat.write(board, folder / "board.ipynb")
 
 
 @pytest.fixture(scope="session")
@@ -252,7 +253,9 @@ def lab(tmp_path_factory):
     command = [sys.executable, "-c", LAUNCH, str(folder), "lab", "--no-browser", "--lesson", "02", "--port", "0"]
     log = folder / "log"
     with log.open("w") as sink:
-        environment = os.environ | {"HOME": str(folder)}
+        environment = (
+            os.environ | {"HOME": str(folder)} | ({"MEDCLIP_NB_HOME": str(Path(REPORTS).parent)} if SHOTS and REPORTS else {})
+        )
         process = subprocess.Popen(command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment, cwd=folder)
     try:
         yield process, address(process, log)
@@ -270,19 +273,30 @@ def address(process: subprocess.Popen, log: Path) -> str:
     raise AssertionError(f"no address within two minutes: {log.read_text()}")
 
 
-def run_all_cells(page) -> None:
-    """Through the menu, as a student does; waits until the kernel is idle."""
+def open_and_run(page, address: str, name: str) -> None:
+    """Opens a notebook, runs all cells through the menu, as a student does, and waits for the last one."""
+    page.goto(address.replace("02_images.ipynb", name))
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-    page.locator(".jp-NotebookPanel [data-status='idle']").first.wait_for()
+    wait_for_kernel(page, address, name)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     last = page.locator(".jp-CodeCell").last.locator(".jp-InputPrompt").first
-    sync_api.expect(last).to_have_text(re.compile(r"\[\d+\]:"), timeout=300_000)
+    sync_api.expect(last).to_have_text(re.compile(r"\[\d+\]:"), timeout=LONGEST_S * 1000)
+
+
+def wait_for_kernel(page, address: str, name: str) -> None:
+    """Until the page is connected to the notebook's kernel: JupyterLab asks which one to take if cells are run before."""
+    sessions = re.sub(r"/lab/tree/.*\?", "/api/sessions?", address)
+    for _ in range(LONGEST_S * 5):
+        kernels = [s["kernel"] for s in page.request.get(sessions).json() if s["path"] == name]
+        if any(k["connections"] and k["execution_state"] == "idle" for k in kernels):
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError(f"{name}: no kernel within {LONGEST_S} s")
 
 
 def test_lesson_02_runs_in_jupyterlab_and_its_slider_moves_by_mouse_and_keyboard(lab, page):
-    page.goto(lab[1])
-    run_all_cells(page)
+    open_and_run(page, lab[1], "02_images.ipynb")
     assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
     viewer = page.locator(".medclip-slice-viewer").first
     viewer.scroll_into_view_if_needed()
@@ -299,8 +313,7 @@ def test_lesson_02_runs_in_jupyterlab_and_its_slider_moves_by_mouse_and_keyboard
 
 
 def test_the_prompt_board_answers_typed_sentences_and_buttons(lab, page):
-    page.goto(lab[1].replace("02_images", "99_board"))
-    run_all_cells(page)
+    open_and_run(page, lab[1], "board.ipynb")
     board = page.locator(".medclip-prompt-board")
     best = board.locator("ol li").first
     sync_api.expect(best).to_contain_text("liver")

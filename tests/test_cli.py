@@ -183,7 +183,7 @@ def test_the_cache_is_measured_and_cleared(home, capsys):
 DATA_COMMANDS = ["data", "data list", "data get", "data check", "data audit", "data organs", "cache", "cache clear"]
 
 
-@pytest.mark.parametrize("command", ["", "run", "experiment", *DATA_COMMANDS, "claims", "bench", "lab"])
+@pytest.mark.parametrize("command", ["", "run", "experiment", *DATA_COMMANDS, "claims", "bench", "lab", "check"])
 def test_every_help_has_an_example(command, capsys):
     assert cli.main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
@@ -200,24 +200,6 @@ def test_the_command_line_imports_nothing_heavy():
     root = str(Path(config.__file__).parents[1])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_lab_from_a_wheel_copies_notebooks_and_overwrites_none(home, monkeypatch):
-    package = home / "site" / "medclip_nb"
-    (package / "notebooks").mkdir(parents=True)
-    for name in ("01_a.ipynb", "02_b.ipynb"):
-        (package / "notebooks" / name).write_text("shipped")
-    monkeypatch.setattr(cli, "__file__", str(package / "cli.py"))
-    monkeypatch.setattr(config, "shipped", lambda folder: package / folder)
-    (home / "my_notebooks").mkdir()
-    (home / "my_notebooks" / "01_a.ipynb").write_text("mine")
-    assert cli.writable_notebooks() == home / "my_notebooks"
-    assert [p.read_text() for p in sorted((home / "my_notebooks").iterdir())] == ["mine", "shipped"]
-
-
-def test_lab_in_a_checkout_opens_the_notebooks_in_place(monkeypatch):
-    monkeypatch.setattr(config, "shipped", lambda folder: Path("/elsewhere") / folder)
-    assert cli.writable_notebooks() == Path("/elsewhere/notebooks")
 
 
 def test_check_says_what_one_file_says(tmp_path, capsys):
