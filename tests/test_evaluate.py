@@ -423,3 +423,30 @@ def test_an_organ_encoder_without_masks_says_why_not(torso, tmp_path, monkeypatc
     monkeypatch.setattr(evaluate.catalog, "load", lambda *a, **k: data)
     with pytest.raises(ValueError, match="has no masks: column 'mask' is empty"):
         evaluate.run(str(folder), "torso", preset="smoke")
+
+
+def test_organs_of_the_synthetic_ct_are_scored_by_an_organ_encoder(torso, tmp_path):
+    from medclip_nb.data.phantoms import ORGAN_GROUPS
+    from medclip_nb.model.organ_encoder import build_organ_encoder
+
+    built = build_organ_encoder(RECIPES["ct_glip"], tuple(ORGAN_GROUPS), channels=3, seed=0)
+    folder = save_model(built, tmp_path / "model", contract=torso.contract, seen=seen(torso.contract, 3), card="")
+    found = evaluate.run(str(folder), "torso", preset="smoke", limit=16)
+    named = score(found, "organs", "organs named rightly")
+    assert 10 < named.n <= 16  # some patients have two studies
+    assert named.chance == pytest.approx(1 / len(ORGAN_GROUPS))
+    assert "synthetic" in evaluate_page.page(found)
+
+
+def test_a_volume_adapter_finds_reports_and_one_without_slices_is_refused(torso, encoder, tmp_path):
+    from medclip_nb.model.adapter import build_adapter, with_encoder
+
+    adapter, about = (
+        build_adapter("mean", encoder, seed=0),
+        {"contract": torso.contract, "seen": seen(torso.contract, 3), "card": ""},
+    )
+    folder = save_model(with_encoder(adapter, encoder), tmp_path / "model", **about)
+    found = evaluate.run(str(folder), "torso", preset="smoke", limit=12)
+    assert 8 < score(found, "retrieval, image to text", "MRR").n <= 12  # some patients have two studies
+    with pytest.raises(ValueError, match="without its slice encoder inside"):
+        evaluate_models.load_judged(str(save_model(adapter, tmp_path / "bare", **about)))

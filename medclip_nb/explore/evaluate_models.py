@@ -93,7 +93,7 @@ def _found(name_or_folder: str) -> Path:
 def _of_ours(name: str, folder: Path) -> Judged:
     model, contract, seen = from_pretrained(folder)
     card = folder / "MODEL_CARD.md"
-    said = " ".join(card.read_text(encoding="utf-8").split("\n\n")[:2]) if card.is_file() else ""
+    said = ". ".join(card.read_text(encoding="utf-8").split("\n\n")[:2]) if card.is_file() else ""
     about = {"content": sha256(folder), "contract": contract, "seen": seen, "model": model, "width": model.config.embed_dim}
     about |= {"texts": partial(_our_texts, model), "trained_on": " ".join(said.lstrip("# ").replace("`", "").split())}
     about["trained_images"] = training_images(folder)
