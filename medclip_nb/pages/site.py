@@ -153,6 +153,11 @@ def style() -> str:
     return (TEMPLATES / "style.css").read_text() + f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
 
 
+def template(name: str):
+    """A page's template, ready to be rendered; what goes into it is escaped."""
+    return _environment().get_template(name)
+
+
 @cache
 def _environment():
     import jinja2
