@@ -43,11 +43,11 @@ def of_organs(
     rows, sets = units.rows("test"), ct_glip.found(units)
     numbers = ct_glip.organ_numbers(units, asked)
     cosines = state_cosines(emb, ct_glip.state_embeddings(model, units, asked), numbers)
-    cases = [(i, k) for i, row in enumerate(rows) for k in np.unique(numbers) if units.organs.used[row, k]]
-    cases = [cases[i] for i in np.random.default_rng(0).permutation(len(cases))]
+    cases = np.argwhere(units.organs.used[rows] & np.isin(np.arange(len(units.organs.names)), numbers)).tolist()
+    cases = [tuple(cases[i]) for i in np.random.default_rng(0).permutation(len(cases))]
     truly = {(i, k): {s for s in sets[rows[i]] if s[0] == units.organs.names[k] and s in asked} for i, k in cases}
     sick, well = ([case for case in cases if bool(truly[case]) == yes][: N_EXAMPLES // 2] for yes in (True, False))
-    pictures, found = _organ_pictures(units, [(rows[i], k) for i, k in sick + well]), []
+    pictures, found = _organ_pictures(units, [(int(rows[i]), k) for i, k in sick + well]), []
     for picture, (i, k) in zip(pictures, sick + well, strict=True):
         own = np.flatnonzero(numbers == k)
         true = truly[i, k] or {(units.organs.names[k], "")}

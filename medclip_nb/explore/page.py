@@ -27,11 +27,12 @@ def comparison(data: Dataset, preset: str, arms: list[Arm], runs: dict[tuple[Arm
         "data": data, "preset": preset, "splits": splits.to_dict("index"), "names": names, "n_runs": len(runs),
         "headlines": [(verdict.headline(own, names), verdict.beside_chance(own, names)) for own in key],
         "measures": sorted(measures, key=lambda own: own not in key), "reach": _reach(rows),
-        "examples": _examples(runs), "settings": _settings(arms, runs), "failed": failed, "suited": suited(data),
+        "examples": _examples(arms, runs), "settings": _settings(arms, runs), "failed": failed, "suited": suited(data),
         "advice": _advice(key, names, n_patients=int(splits.loc["test", "patients"]), preset=preset),
         "date": datetime.now().isoformat(" ", timespec="minutes"),
     }  # fmt: skip
-    return template("experiment.html").render(**about, placed=_placed(about["reach"]), style=style())
+    words = {"placed": _placed(about["reach"]), "signed": verdict.signed, "signed_range": verdict.signed_range}
+    return template("experiment.html").render(**about, **words, style=style())
 
 
 def _reach(rows: list[dict]) -> float:
@@ -46,10 +47,11 @@ def _placed(reach: float) -> Callable[[float], str]:
     return lambda value: f"{50 + 50 * max(-1.0, min(1.0, value / reach)):.1f}"
 
 
-def _examples(runs: dict[tuple[Arm, int], dict]) -> list[list[dict]]:
+def _examples(arms: list[Arm], runs: dict[tuple[Arm, int], dict]) -> list[list[dict]]:
     """Images with the answers of each arm's first seed; arms that were shown others make a list of their own."""
     found: dict[tuple, list[dict]] = {}
-    for arm in dict.fromkeys(arm for arm, _ in runs):
+    there = {arm for arm, _ in runs}
+    for arm in (arm for arm in arms if arm in there):
         seed = min(seed for other, seed in runs if other == arm)
         own = runs[arm, seed]["about"]["examples"]
         shown = found.setdefault(tuple(e["picture"] for e in own), [e | {"answers": []} for e in own])

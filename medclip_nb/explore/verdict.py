@@ -6,6 +6,8 @@ from ..config import CONFIDENCE
 from ..measure.comparisons import holm
 from ..measure.statistics import Score
 
+MOST_PATIENTS = 2000  # that one would collect to show a difference
+
 
 def verdicts(rows: list[dict]) -> dict[str, str]:
     """Of each recipe on one measure: "better", "worse" or "open" against the first.

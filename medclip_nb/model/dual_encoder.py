@@ -129,7 +129,10 @@ class DualEncoder(TextSide):
         return found.unflatten(0, (-1, images.shape[2])).mean(1)
 
     def encode_images(
-        self, images: Images, mask: Bool[Tensor, "b slice"] | None = None, maps: Float[Tensor, "b dim row column"] | None = None
+        self,
+        images: Images,
+        mask: Bool[Tensor, "b slice"] | None = None,
+        maps: Float[Tensor, "b width row2 column2"] | None = None,
     ) -> Float[Tensor, "b embedded"]:
         """L2-normalised embedding of each unit: the mean of its slices' embeddings; `mask` is False on padding.
 
