@@ -96,13 +96,10 @@ def _add_experiment(commands):
     made = _command_parser(commands.add_parser, "experiment", help=help)
     made.add_argument("data", metavar="DATA", help="a dataset's name, folder, manifest or CSV")
     suits = "clip siglip ct_glip where there are organ masks, else clip siglip selip"
-    made.add_argument(
-        "--recipe", nargs="+", default=[], metavar="NAME", help=f"of {', '.join(config.RECIPES)} (default: {suits})"
-    )
+    names = f"of {', '.join(config.RECIPES)} (default: {suits})"
+    made.add_argument("--recipe", nargs="+", default=[], metavar="NAME", help=names)
     made.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
-    pools = (
-        "pictures: mean_max, grid; volumes also slice by slice: mean, max, middle, attention, ...; organs: mean, mean_max, query"
-    )
+    pools = "pictures: mean_max, grid; volumes also mean, max, attention, ... of slices; organs: mean, mean_max, query"
     made.add_argument("--pooling", nargs="+", default=[], metavar="NAME", help=f"{pools} (default: the usual one)")
     towers = "image tower: a name (slice_cnn, resnet18, vit, ...) or a folder with a Hugging Face checkpoint"
     made.add_argument("--tower", nargs="+", default=[], metavar="NAME_OR_FOLDER", help=f"{towers} (default: the usual one)")

@@ -32,6 +32,8 @@ from medclip_nb.model.organ_encoder import build_organ_encoder
 from medclip_nb.model.text_tower import embed_texts
 from medclip_nb.pages import course
 from medclip_nb.pages.execute import injected
+from medclip_nb.pages.progress import Progress
+from medclip_nb.pages.site import Outcome
 
 SMOKE = PRESETS["smoke"]
 N = {"n_bootstrap": 50}
@@ -490,6 +492,16 @@ def test_the_command_hands_its_options_on_says_where_the_page_is_and_fails_with_
         {"preset": "smoke", "folder": Path("d"), "again": True},
     )
     assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n" * 2
+
+
+def test_the_line_of_an_ended_run_says_how_many_are_left_and_about_how_long(capsys):
+    about = {"number": "90", "title": "", "question": "", "preset": "smoke", "dataset": "x", "seed": 0, "date": ""}
+    with Progress(4, at_once=2) as progress:
+        progress.finished(Outcome(name="clip-seed0", seconds=30.0, **about))
+        progress.finished(Outcome(name="clip-seed1", seconds=60.0, **about))
+    first, second = capsys.readouterr().err.strip().splitlines()
+    assert first.endswith("clip-seed0  30 s  3 left, about 45 s")
+    assert second.endswith("2 left, about 45 s")
 
 
 def test_its_help_says_what_is_run_when_no_recipe_is_named(capsys):

@@ -103,6 +103,7 @@ def run_course(numbers: list[str] | None = None, *, preset: str, dataset: str | 
 
 
 def n_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
