@@ -199,6 +199,13 @@ def test_another_recipe_of_the_same_name_is_another_run(folder, executed, monkey
     assert ran(executed) == [("clip", 0)] * 2
 
 
+def test_what_an_older_version_left_in_the_folder_is_no_run_of_this_one(folder, executed, my_home):
+    reports(my_home, folder).mkdir(parents=True)
+    (reports(my_home, folder) / "clip-seed0.metrics.json").write_text('{"recipe": "clip", "seed": 0, "settings": "x"}')
+    run(folder, ["clip"], [0])
+    assert ran(executed) == [("clip", 0)]
+
+
 def test_a_later_experiment_keeps_earlier_recipes_on_its_page(folder, executed):
     run(folder, ["siglip"], [0])
     page, _ = run(folder, ["clip"], [0])

@@ -80,7 +80,7 @@ class Grid:
         found = {}
         for file in sorted(self.folder.glob("*.metrics.json")):
             record = json.loads(file.read_text(encoding="utf-8"))
-            arm, seed = Arm(*record["arm"]), record["seed"]
+            arm, seed = Arm(*record.get("arm", [""])), record["seed"]  # older versions named none
             if arm.recipe in RECIPES and record["settings"] == self.settings(arm, seed):
                 with np.load(_file(self.folder, arm, seed, VALUES), allow_pickle=False) as stored:
                     found[arm, seed] = record | {"values": dict(zip(stored["names"].tolist(), stored["values"], strict=True))}
