@@ -22,6 +22,7 @@ EXAMPLES = {
     "experiment": "examples:\n  medclip-nb experiment ./my_images           recipes that suit the data, three seeds each\n"
     "  medclip-nb experiment torso --recipe ct_glip clip --seed 0 --preset smoke\n"
     "  medclip-nb experiment ./my_ct --recipe ct_glip -o reports/my_ct\n"
+    "  medclip-nb experiment ./my_mr --recipe selip --pooling grid mean attention\n"
     "  medclip-nb experiment ./my_images --again   anew, also what is finished",
     "bench": "examples:\n  medclip-nb bench                        everything; minutes\n"
     "  medclip-nb bench image_cache -o bench.json",
@@ -96,11 +97,15 @@ def _add_run(commands):
 def _add_experiment(commands):
     help = "Train recipes with several seeds on one dataset; write a report each and a page that compares them."
     made = _command_parser(commands.add_parser, "experiment", help=help)
-    made.add_argument("data", metavar="DATA", help="a dataset's name, folder or manifest")
-    made.add_argument(
-        "--recipe", nargs="+", default=[], metavar="NAME", help=f"of {', '.join(config.RECIPES)} (default: what suits the data)"
-    )
+    made.add_argument("data", metavar="DATA", help="a dataset's name, folder, manifest or CSV")
+    suits = "clip siglip ct_glip where there are organ masks, else clip siglip selip"
+    names = f"of {', '.join(config.RECIPES)} (default: {suits})"
+    made.add_argument("--recipe", nargs="+", default=[], metavar="NAME", help=names)
     made.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
+    pools = "pictures: mean_max, grid; volumes also mean, max, attention, ... of slices; organs: mean, mean_max, query"
+    made.add_argument("--pooling", nargs="+", default=[], metavar="NAME", help=f"{pools} (default: the usual one)")
+    towers = "image tower: a name (slice_cnn, resnet18, vit, ...) or a folder with a Hugging Face checkpoint"
+    made.add_argument("--tower", nargs="+", default=[], metavar="NAME_OR_FOLDER", help=f"{towers} (default: the usual one)")
     made.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
     made.add_argument("-o", "--output", metavar="DIR", help="folder of the reports (default: reports/experiments/NAME)")
     made.add_argument("--again", action="store_true", help="run what is finished, too")
@@ -112,7 +117,8 @@ def experiment_command(args: argparse.Namespace) -> int:
     from .explore import grid
 
     folder = Path(args.output) if args.output else None
-    page, outcomes = grid.run(args.data, args.recipe, preset=args.preset, seeds=args.seed, folder=folder, again=args.again)
+    asked = grid.Asked(*(tuple(dict.fromkeys(given)) for given in (args.recipe, args.seed, args.pooling, args.tower)))
+    page, outcomes = grid.run(args.data, asked, preset=args.preset, folder=folder, again=args.again)
     print(page)
     return int(any(outcome.error for outcome in outcomes))
 

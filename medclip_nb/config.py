@@ -3,6 +3,7 @@
 A number that is a default stands here, once, and nowhere else.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,7 @@ PRETRAINED_TOWER = "efficientnet_lite0"  # for pictures: ImageNet weights, packa
 SLICE_TOWER = "slice_cnn"  # for CT slices: small, from scratch
 PRETRAINED_RATE = 0.5  # learning rate of a pretrained tower, as a share of the preset's
 PRETRAINED_BATCH = 64  # its batch, at most: it needs more memory per picture
+FEWEST_STEPS = 100  # for fewer an experiment leaves a pretrained tower as it is and trains the heads on its maps (measured)
 GRID_CELLS = {2: (8, 8), 3: (6, 8, 8)}  # of the map pooling "grid", by the number of axes
 EMBED_DIM = 128  # dimensions shared by image and text embeddings
 MAX_LOGIT_SCALE = 100.0  # CLIP's clamp, applied after exp
@@ -132,9 +134,17 @@ def reports_dir() -> Path:
 def run_dir(lesson: str, *, preset: str, dataset: str, seed: int) -> Path:
     """Folder of one lesson's products; the same settings always name the same folder.
 
-    `lesson` is the two-digit number, `dataset` a name or a path (its last part is used).
+    `lesson` is the two-digit number, `dataset` a name or a path.
     """
-    return artifacts_dir() / "lessons" / f"{lesson}-{Path(dataset).name}-{preset}-seed{seed}"
+    return artifacts_dir() / "lessons" / f"{lesson}-{label_of(dataset)}-{preset}-seed{seed}"
+
+
+def label_of(name_or_path: str | Path) -> str:
+    """What names files of a dataset or a tower: its name; of a path the last part and a hash of all, for two may end alike."""
+    if os.sep not in str(name_or_path):
+        return str(name_or_path)
+    path = os.path.abspath(name_or_path)
+    return f"{Path(path).name}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
 
 
 def shipped(folder: str) -> Path:

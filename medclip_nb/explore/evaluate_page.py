@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from ..pages.audit_page import _png
-from ..pages.site import _environment, style
+from ..pages.site import style, template
 from ..show.plots import confusion, set_style
 from .evaluate import Evaluation
 
@@ -22,7 +22,7 @@ def page(found: Evaluation) -> str:
         groups.setdefault(row["way"], []).append(row)
     about = {"found": found, "groups": groups, "figure": _figure(found), "examples": [_shown(found, e) for e in found.examples]}
     date = datetime.now().isoformat(" ", timespec="minutes")
-    return _environment().get_template("evaluate.html").render(**about, style=style(), date=date, most_classes=MOST_CLASSES)
+    return template("evaluate.html").render(**about, style=style(), date=date, most_classes=MOST_CLASSES)
 
 
 def _figure(found: Evaluation) -> str:

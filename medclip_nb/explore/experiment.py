@@ -1,6 +1,7 @@
 """What notebook 90 does on any dataset with one recipe and one seed: looks, trains, hands over. `grid` runs it for many."""
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import replace
 from textwrap import shorten, wrap
 
 import numpy as np
@@ -8,30 +9,23 @@ import pandas as pd
 from jaxtyping import Bool, Int
 from matplotlib.figure import Figure
 
-from ..config import PRETRAINED_TOWER, RECIPES, Recipe, choose
-from ..data.catalog import Dataset, is_volume
+from ..config import Recipe
 from ..data.manifest import SPLITS
 from ..data.organs import label_maps
-from ..data.studies import Units, load_units, read_images, row_units
-from ..files import whole
-from ..learn.augment import moved_and_dimmed, moved_together
-from ..learn.organ_pairs import OrganPairs
-from ..learn.organ_units import OrganUnits, organ_units
-from ..learn.pairs import ImagePairs, checked_splits
-from ..learn.plan import Plan, plan
-from ..lesson import ct_glip, grounding, selip, steps
+from ..data.studies import Units, read_images
+from ..files import whole, write_text
+from ..learn.organ_units import OrganUnits
+from ..lesson import grounding, selip, steps
 from ..lesson.notebook import Lesson
-from ..measure.statistics import MIN_PATIENTS
-from ..model.dual_encoder import TextSide
-from ..model.organ_encoder import build_organ_encoder
-from ..model.text_tower import embed_texts
 from ..show.organs import overlay
 from ..show.pictures import contact_sheet
+from .arms import of_organs
 from .experiment_scores import Result, score_images, score_organs
+from .prepare import Made, settings
 
-DEFAULT = "clip"  # the recipe of notebook 90 as shipped
 SHOWN = {"scans": 3, "images": 12, "texts": 8}
 VALUES = "values.npz"  # each measure on all items and on each resample of patients
+ABOUT = "about.json"  # how it was trained, and what it answers to some test images
 SAYS = {
     "softmax": "Each unit of a batch asks which texts are right for it, and each text which units: cross-entropy over the batch.",
     "sigmoid": "Each pair of a unit and a text of a batch is a yes or a no of its own.",
@@ -41,32 +35,10 @@ SAYS = {
     "own_sentences": "A unit is one organ of one scan. Right is what its report finds in the organ, else a sentence that calls "
     "it normal. Wrong are other texts about the same organ, phrases of the abnormality dictionary among them.",
     "same_organ": "Slices without a finding are drawn where the organ of a drawn finding is seen.",
-    "similar": "Right is a unit's own text for one part, and for the other every text of the batch by how alike the two are. "
-    "Findings are read from the texts by rules; a text that yields none is compared by its sentence embedding.",
+    "similar": "Right is a unit's own text for one part, and for the other every text of the batch by how alike the two are.",
     "distinct": "No batch holds a text twice.",
     "balanced": "Every text is drawn as often as any other.",
 }
-
-
-@dataclass(frozen=True)
-class Made:
-    """What is trained, and on what."""
-
-    recipe: Recipe
-    units: Units | OrganUnits
-    pairs: ImagePairs | OrganPairs
-    model: TextSide
-    plan: Plan
-
-
-def number_of(recipe: str) -> str:
-    """The lesson number that a recipe's products are kept under: no two share a folder. ValueError for an unknown recipe."""
-    return "90" if choose(RECIPES, "recipe", recipe).name == DEFAULT else f"90-{recipe}"
-
-
-def of_organs(recipe: Recipe) -> bool:
-    """Whether a recipe's units are organs of volumes; else they are slices or pictures."""
-    return recipe.targets == "own_sentences"
 
 
 def describe(recipe: Recipe) -> str:
@@ -76,62 +48,16 @@ def describe(recipe: Recipe) -> str:
     return " ".join([*(SAYS[key] for key in keys if key in SAYS), *more])
 
 
-def units_of(data: Dataset) -> Units:
-    """Slices of the embedded CT with captions, else one unit per row: a picture or a volume, and its text."""
-    return row_units(data) if is_volume(data.manifest).all() and not of_slices(data) else load_units(data)
-
-
-def of_slices(data: Dataset) -> bool:
-    """Whether the volumes are those of the embedded CT, whose slices have captions."""
-    return data.synthetic and bool(data.contract.windows_hu)
-
-
-def missing(data: Dataset, recipe: Recipe) -> str:
-    """What the data lacks for a recipe and what to do about it; empty if it lacks nothing."""
-    volumes, organs = is_volume(data.manifest), of_organs(recipe)
-    slices = of_slices(data) and volumes.all()
-    reasons = {
-        "it learns from organs in volumes, and these are pictures; choose clip or siglip": organs and not volumes.all(),
-        "it needs organ masks, and column 'mask' is empty in every row; run TotalSegmentator on the images and name what it "
-        "wrote (a file, or a folder of files) in that column": organs and not (data.manifest["mask"] != "").any(),
-        "it draws normal slices at the organ of a finding, and rows with one text do not say which organs they show; choose "
-        "clip_same_text or siglip": recipe.normals == "same_organ" and not slices,
-    }
-    return next((reason for reason, applies in reasons.items() if applies), "")
-
-
-def refuse(data: Dataset, recipes: list[Recipe]) -> None:
-    """Raises ValueError, in one line with a remedy, if a recipe cannot be run. Every file of the user's own is read here once."""
-    for recipe in recipes:
-        if reason := missing(data, recipe):
-            raise ValueError(f"recipe {recipe.name} cannot be run on {data.name}: {reason}")
-    checked_splits(data.manifest)
-    n = data.manifest.loc[data.manifest["split"] == "test", "patient_id"].nunique()
-    if n < MIN_PATIENTS:
-        raise ValueError(f"{data.name}: the test split has {n} patients, and an interval needs {MIN_PATIENTS}; split anew")
-    for recipe in {of_organs(recipe): recipe for recipe in recipes if not data.synthetic}.values():
-        if of_organs(recipe):
-            ct_glip.states(OrganPairs(organ_units(data), recipe).units)
-        else:
-            units_of(data)
-
-
-def prepare(lesson: Lesson, recipe: str) -> Made:
-    """Units, pairs, a fresh model and the preset's plan."""
-    how, channels = choose(RECIPES, "recipe", recipe), lesson.data.contract.channels
-    if of_organs(how):
-        units = organ_units(lesson.data)
-        model = build_organ_encoder(how, units.organs.names, channels=channels, seed=lesson.seed)
-        return Made(how, units, OrganPairs(units, how), model, ct_glip.organ_plan(lesson.preset, seed=lesson.seed))
-    units = units_of(lesson.data)
-    features, model = embed_texts(units.texts), steps.fresh_model(lesson, units, how)
-    sim = selip.text_matrix(units, features, how)
-    mr = model.config.dims == 3 and not lesson.data.contract.windows_hu
-    pairs = ImagePairs(units, features, how, similarity=sim, augment=moved_and_dimmed if mr else moved_together)
-    if model.config.dims == 3:
-        return Made(how, units, pairs, model, selip.head_plan(lesson.preset, len(pairs.train), seed=lesson.seed))
-    pretrained = model.config.image_tower == PRETRAINED_TOWER
-    return Made(how, units, pairs, model, plan(lesson.preset, seed=lesson.seed, pretrained_tower=pretrained))
+def compared_by(made: Made) -> str:
+    """Of targets by similarity: what the texts are compared by, and why; else nothing."""
+    if made.recipe.targets != "similar":
+        return ""
+    share = selip.share_read(selip.read_findings(made.units.texts), selip.training_texts(made.units))
+    by = "their findings, where these are known, else" if share >= selip.READ_SHARE else "nothing but"
+    asked = f"({selip.READ_SHARE:.0%} are asked for)"
+    return (
+        f"The rules understand {share:.0%} of the training texts {asked}: texts are compared by {by} their sentence embeddings."
+    )
 
 
 def one_batch(made: Made) -> tuple[Bool[np.ndarray, "unit text"], ...]:
@@ -155,13 +81,28 @@ def train(lesson: Lesson, made: Made) -> pd.DataFrame:
     return history
 
 
-def score(lesson: Lesson, made: Made) -> Result:
+def score(lesson: Lesson, made: Made, history: pd.DataFrame) -> Result:
     """What test patients say; what a comparison needs is kept in the lesson's folder."""
-    result = (score_organs if of_organs(made.recipe) else score_images)(lesson, made.model, made.units)
+    if of_organs(made.recipe):
+        result = score_organs(lesson, made.model, made.units)
+    else:
+        result = score_images(lesson, made.model, made.units, beside=made.pairs.beside)
     values = {measure.score.name: measure.values for measure in result.measures}
     with whole(lesson.folder / VALUES) as part, part.open("wb") as file:
         np.savez(file, names=np.array(list(values)), values=np.stack(list(values.values())))
+    about = {"settings": settings(made), "learnt": learnt(kept(history, made)), "examples": result.examples}
+    write_text(lesson.folder / ABOUT, json.dumps(about, indent=1))
     return result
+
+
+def kept(history: pd.DataFrame, made: Made) -> pd.Series:
+    """The epoch whose weights are kept: the best on the validation patients where training waited for it, else the last."""
+    return history.loc[history["val_loss"].idxmin()] if made.plan.patience else history.iloc[-1]
+
+
+def learnt(epoch: pd.Series) -> float:
+    """How far the validation loss came from the level of a model that sees nothing (0) to the floor (1); below 0 is worse."""
+    return float((epoch["no_learning"] - epoch["val_loss"]) / (epoch["no_learning"] - epoch["floor"]))
 
 
 def split_table(table: pd.DataFrame) -> pd.DataFrame:

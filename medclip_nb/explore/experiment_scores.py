@@ -6,21 +6,26 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from torch import Tensor
 
 from ..data.studies import Units
 from ..learn.organ_units import OrganUnits
 from ..lesson import ct_glip, radclip, steps
 from ..lesson.notebook import Lesson
+from ..measure.comparisons import over_seeds, resampled_p
 from ..measure.detection import detection_scores, thresholds
 from ..measure.embeddings import EmbeddingTable, embed_units
 from ..measure.findings import Truth, finding_scores, mean_auc, resampled_aucs
 from ..measure.organs import AGAINST, embed_organs
 from ..measure.retrieval import chance_recall_at, first_ranks, recall_at
 from ..measure.statistics import Score, mean_score, paired_difference, patient_weights, percentile_interval
+from ..model.adapter import SliceAdapter
 from ..model.dual_encoder import DualEncoder
 from ..model.organ_encoder import OrganEncoder
+from .examples import of_images, of_organs
 
 MOST_IMAGES = 3000  # of the test split: the same ones for every recipe and seed
+KEY = "image to text R@10"
 TRUTH = {
     "images": "Right is the text that came with an image, and the same words wherever they came with another. Classes are "
     "columns of the manifest.",
@@ -45,6 +50,12 @@ class Result:
     truth: str
     parts: list[Score] = field(default_factory=list)
     yes_or_no: pd.DataFrame = field(default_factory=pd.DataFrame)
+    examples: list[dict] = field(default_factory=list)
+
+    @property
+    def key(self) -> Score:
+        """The one that recipes are judged by, settled before any is seen: findings where they are known, else R@10 of texts."""
+        return next((s for s in self.scores if s.name.startswith("mean AUC") or s.name == KEY), self.scores[0])
 
     @property
     def scores(self) -> list[Score]:
@@ -91,6 +102,7 @@ def score_organs(lesson: Lesson, model: OrganEncoder, units: OrganUnits) -> Resu
         normal = {split: scores[split][AGAINST[0]] for split in emb}
         result.measures += [of_findings(f"mean AUC, finding against {a}", truth["test"], scores["test"][a], **n) for a in AGAINST]
         result.parts = finding_scores(truth["test"], normal["test"], **n)
+        result.examples = of_organs(model, units, emb["test"], asked)
         limits = thresholds(truth["val"], normal["val"])
         if not np.isnan(limits[truth["test"].scored()]).all():
             f1, result.yes_or_no = of_yes_or_no("mean F1, finding or normal", truth["test"], normal["test"], limits, **n)
@@ -108,10 +120,11 @@ def _named(model: OrganEncoder, units: OrganUnits, emb: np.ndarray, *, n_bootstr
     return of_items("organs named rightly", share, patients[there], chance=1 / len(units.names), n_bootstrap=n_bootstrap)
 
 
-def score_images(lesson: Lesson, model: DualEncoder, units: Units) -> Result:
+def score_images(lesson: Lesson, model: DualEncoder | SliceAdapter, units: Units, *, beside: tuple[Tensor, ...] = ()) -> Result:
     """How well images find their text and texts their image; classes, where the dataset names some; findings of slices."""
     n, trained = {"n_bootstrap": lesson.preset.n_bootstrap}, steps.Trained(model, units)
-    table = embed_units(model, units, steps.sample_rows(units.one_per_image(units.rows("test")), MOST_IMAGES, seed=0))
+    rows = steps.sample_rows(units.one_per_image(units.rows("test")), MOST_IMAGES, seed=0)
+    table = embed_units(model, units, rows, beside=beside)
     result = Result([], TRUTH["images"])
     for column, prompts in steps.class_prompts(lesson, units).items():
         score, named = steps.class_score(trained, table, column, prompts, **n)
@@ -131,6 +144,7 @@ def _with_retrieval(result: Result, trained: steps.Trained, table: EmbeddingTabl
     texts, own = np.unique(table.rows["text_id"].to_numpy(), return_inverse=True)
     sim = table.vectors @ trained.embed([trained.units.texts[i] for i in texts]).T
     right = steps.caption_relevance(trained.units, images, texts)
+    result.examples = of_images(trained.units, table.rows, texts, sim, right)
     for way, cosines, relevant in (("image to text", sim, right), ("text to image", sim.T[own], right.T[own])):
         ranks = first_ranks(cosines, relevant)
         for k in (1, 10):
@@ -142,7 +156,8 @@ def _with_retrieval(result: Result, trained: steps.Trained, table: EmbeddingTabl
 def compare(runs: dict[tuple[str, int], dict], recipes: list[str]) -> list[dict]:
     """A row per measure and recipe: mean over seeds with its interval over patients, each seed, and the gain on the first recipe.
 
-    `runs` are the metrics of each (recipe, seed), with the `values` of its measures by name.
+    `runs` are the metrics of each (recipe, seed), with the `values` of its measures by name. `gain` has its interval over
+    patients, `gain_seeds` over seeds; recipes that share no seed or measure with the first have neither.
     """
     rows, names = [], dict.fromkeys(name for _, run in sorted(runs.items()) for name in run["values"])
     for place, name in enumerate(names):
@@ -150,8 +165,8 @@ def compare(runs: dict[tuple[str, int], dict], recipes: list[str]) -> list[dict]
         for recipe, own in values.items():
             if own:
                 figures = {seed: next(f for f in runs[recipe, seed]["figures"] if f["name"] == name) for seed in own}
-                gain = _gain(own, values[recipes[0]]) if recipe != recipes[0] else None
-                rows.append(_mean(own, figures) | {"place": place, "recipe": recipe, "seeds": figures, "gain": gain})
+                gains = _gains(own, values[recipes[0]]) if recipe != recipes[0] else {}
+                rows.append(_mean(own, figures) | {"place": place, "recipe": recipe, "seeds": figures} | gains)
     return rows
 
 
@@ -168,13 +183,15 @@ def _mean(own: dict[int, np.ndarray], figures: dict[int, dict]) -> dict:
     return one | {"value": float(mean[0]), "low": low, "high": high}
 
 
-def _gain(own: dict[int, np.ndarray], first: dict[int, np.ndarray]) -> Score | None:
-    """The mean difference over the seeds that both have, paired by patients."""
-    seeds = sorted(set(own) & set(first))
-    if not seeds:
-        return None
-    ours, theirs = (np.mean([values[seed] for seed in seeds], axis=0) for values in (own, first))
-    return paired_difference("", ours[1:], theirs[1:], float(ours[0] - theirs[0]), n=len(seeds))
+def _gains(own: dict[int, np.ndarray], first: dict[int, np.ndarray]) -> dict:
+    """The mean difference over the seeds that both have, paired by patients; each seed's; and how sure it is over trainings."""
+    steps = {seed: own[seed] - first[seed] for seed in sorted(set(own) & set(first))}
+    if not steps:
+        return {}
+    by_seed, mean = {seed: float(step[0]) for seed, step in steps.items()}, np.mean(list(steps.values()), axis=0)
+    gain = paired_difference("", mean[1:], np.zeros_like(mean[1:]), float(mean[0]), n=len(steps))
+    seeds = over_seeds("", np.array(list(by_seed.values())), chance=0.0) if len(steps) > 1 else None
+    return {"gain": gain, "gain_seeds": seeds, "gain_by_seed": by_seed, "p": resampled_p(mean[1:])}
 
 
 def _weights(patients: np.ndarray, n_bootstrap: int) -> np.ndarray:

@@ -30,6 +30,7 @@ from ..text.similarity import pairs as pairs_of
 NOTHING = "no abnormal signal"
 WORDINGS = {"structured": False, "free": True}  # -> whether the report's own words are taken
 EMBEDDED_AT_A_TIME = 128
+READ_SHARE = 0.75  # of training texts that the rules must understand, or findings are left alone (measured on MedPix captions)
 
 
 @dataclass
@@ -118,14 +119,22 @@ def text_matrix(
 ) -> Float[Tensor, "text text"] | None:
     """How alike the texts of some units are by the recipe's ruler; None where the recipe does not ask.
 
-    What nobody says that the texts find is read from them.
+    What nobody says that the texts find is read from them, if they are of a kind that the rules understand; else all texts are
+    compared by their sentence embeddings.
     """
     if recipe.targets != "similar":
         return None
     train = training_texts(units)
-    found = read_findings(units.texts) if found is None else found
+    if found is None:
+        found = read_findings(units.texts)
+        found = found if share_read(found, train) >= READ_SHARE else [None] * len(found)
     emb = (features - features[train].mean(0)).numpy()
     return torch.from_numpy(text_similarity(recipe.similarity, found, emb, fit_on=[found[i] for i in train]))
+
+
+def share_read(found: Findings, texts: Int[np.ndarray, " text"]) -> float:
+    """Of some texts, the share whose findings the rules read, or that they call normal."""
+    return float(np.mean([found[i] is not None for i in texts]))
 
 
 def read_findings(texts: list[str]) -> Findings:

@@ -30,7 +30,7 @@ from .notebook import Lesson, require
 class Trained:
     """A trained model with the units it was trained and is tested on."""
 
-    model: DualEncoder
+    model: TextSide
     units: Units
 
     def embed(self, texts: list[str]) -> Float[np.ndarray, "text dim"]:
@@ -69,7 +69,7 @@ def fit(lesson: Lesson, model: TextSide, pairs: ImagePairs | OrganPairs, *, reci
     return history
 
 
-def hand_over(lesson: Lesson, folder: Path, *, model: DualEncoder, units: Units, history: pd.DataFrame, recipe: Recipe) -> Path:
+def hand_over(lesson: Lesson, folder: Path, *, model: TextSide, units: Units, history: pd.DataFrame, recipe: Recipe) -> Path:
     """Saves what later lessons need: the model folder and the history."""
     return save(lesson, folder, model, images=units.images[train_images(units)], history=history, recipe=recipe)
 

@@ -8,9 +8,10 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int, UInt8
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from ..data.studies import Units
-from ..model.dual_encoder import DualEncoder, TextSide
+from ..model.dual_encoder import TextSide
 
 BATCH = 256
 
@@ -36,19 +37,23 @@ class EmbeddingTable:
         return cls(vectors, pd.read_parquet(Path(folder) / f"{name}.parquet"))
 
 
-def embed_units(model: DualEncoder, units: Units, rows: Int[np.ndarray, " unit"]) -> EmbeddingTable:
-    """Embeds the images of some units, each image once, in the order of `rows`."""
+def embed_units(
+    model: TextSide, units: Units, rows: Int[np.ndarray, " unit"], *, beside: tuple[Tensor, ...] = ()
+) -> EmbeddingTable:
+    """Embeds the images of some units, each image once, in the order of `rows`; `beside` as `learn.pairs.ImagePairs` has it."""
     table = units.table.iloc[rows].reset_index(drop=True)
     images, inverse = np.unique(table["image"].to_numpy(), return_inverse=True)
-    return EmbeddingTable(embed_images(model, units.images[images])[inverse], table)
+    return EmbeddingTable(embed_images(model, units.images[images], *(one[images] for one in beside))[inverse], table)
 
 
 @torch.inference_mode()
-def embed_images(model: DualEncoder, images: UInt8[np.ndarray, "n channel slice row column"]) -> Float[np.ndarray, "n dim"]:
-    """Embeddings of preprocessed images, computed on the model's device."""
-    device = next(model.parameters()).device
-    batches = (torch.from_numpy(images[i : i + BATCH]).to(device) for i in range(0, len(images), BATCH))
-    return torch.cat([model.encode_images(batch).float().cpu() for batch in batches]).numpy()
+def embed_images(
+    model: TextSide, images: UInt8[np.ndarray, "n channel slice row column"], *beside: Tensor
+) -> Float[np.ndarray, "n dim"]:
+    """Embeddings of preprocessed images, and of what the model takes beside them, computed on the model's device."""
+    device, whole = next(model.parameters()).device, (torch.from_numpy(images), *beside)
+    batches = ([one[i : i + BATCH].to(device) for one in whole] for i in range(0, len(images), BATCH))
+    return torch.cat([model.encode_images(*batch).float().cpu() for batch in batches]).numpy()
 
 
 @torch.inference_mode()

@@ -128,8 +128,18 @@ class DualEncoder(TextSide):
         found = self.image_head[0](self.tower(pixels.transpose(1, 2).flatten(0, 1)))
         return found.unflatten(0, (-1, images.shape[2])).mean(1)
 
-    def encode_images(self, images: Images, mask: Bool[Tensor, "b slice"] | None = None) -> Float[Tensor, "b dim"]:
-        """L2-normalised embedding of each unit: the mean of its slices' embeddings; `mask` is False on padding."""
+    def encode_images(
+        self,
+        images: Images,
+        mask: Bool[Tensor, "b slice"] | None = None,
+        maps: Float[Tensor, "b width row2 column2"] | None = None,
+    ) -> Float[Tensor, "b embedded"]:
+        """L2-normalised embedding of each unit: the mean of its slices' embeddings; `mask` is False on padding.
+
+        `maps` are what the tower makes of single pictures, where that is known: it is then not run.
+        """
+        if maps is not None:
+            return normalize(self.image_head(maps).float(), dim=-1)
         slices = self.encode_slices(images)
         if mask is None or self.config.dims == 3:
             mask = torch.ones(slices.shape[:2], dtype=torch.bool, device=slices.device)

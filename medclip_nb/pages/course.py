@@ -89,7 +89,7 @@ def run_course(numbers: list[str] | None = None, *, preset: str, dataset: str | 
     runner, outcomes = Runner(), []
     work = partial(run_lesson, preset=preset, dataset=dataset, seed=seed, runner=runner)
     # one GPU serves one lesson at a time
-    width = 1 if preset == "gpu" else min(2, _n_cores())
+    width = 1 if preset == "gpu" else min(2, n_cores())
     try:
         with Progress(len(chosen)) as progress:
             for notebook, outcome in schedule(chosen, work, width=width, progress=progress, stop=runner.stop):
@@ -102,7 +102,8 @@ def run_course(numbers: list[str] | None = None, *, preset: str, dataset: str | 
     return sorted(outcomes, key=lambda outcome: outcome.number)
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -157,7 +158,7 @@ def run_lesson(
     metrics, thumbnail = {}, ""
     # an earlier run's figures are not this one's
     if error is None and _stamp(products / "metrics.json") != before:
-        metrics, thumbnail, error = _products(products)
+        metrics, thumbnail, error = products_of(products)
     outcome = Outcome(
         number=lesson.number,
         name=lesson.path.stem,
@@ -180,7 +181,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status and (status.st_mtime_ns, status.st_ino)
 
 
-def _products(folder: Path) -> tuple[dict, str, str | None]:
+def products_of(folder: Path) -> tuple[dict, str, str | None]:
     """Metrics, thumbnail and what is wrong with them."""
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))

@@ -83,7 +83,7 @@ def execute(path: Path, parameters: dict, *, runner: Runner, one_thread: bool) -
             error = (log.read_text(errors="replace").strip().splitlines() or [f"papermill ended with code {code}"])[-1]
         if error is None and injected(notebook) != parameters:
             error = f"parameters were not injected: wanted {parameters}, found {injected(notebook)}"
-        names = private_names(folder, str(parameters["DATASET"]))
+        names = private_names(folder, *(str(parameters.get(name, "")) for name in ("DATASET", "TOWER")))
         return tidy(notebook, names), error and scrub(error, names)
 
 

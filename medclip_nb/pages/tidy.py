@@ -14,7 +14,7 @@ _ADDED_TAGS = {"injected-parameters", "papermill-error-cell-tag"}  # cells that 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def private_names(scratch: Path, dataset: str) -> dict[str, str]:
+def private_names(scratch: Path, *paths: str) -> dict[str, str]:
     """Folders of this machine and what is written instead of them, longest first."""
     names = {
         str(Path.home()): "~",
@@ -26,8 +26,7 @@ def private_names(scratch: Path, dataset: str) -> dict[str, str]:
         str(config.home()): ".",
         str(scratch): ".",
     }
-    if (path := Path(dataset)).is_absolute():
-        names[str(path.parent)] = path.parent.name or "."
+    names |= {str(path.parent): path.parent.name or "." for path in map(Path, paths) if path.is_absolute()}
     names |= {str(Path(folder).resolve()): name for folder, name in names.items()}
     return {folder: names[folder] for folder in sorted(names, key=len, reverse=True) if folder != "/"}
 

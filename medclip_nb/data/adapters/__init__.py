@@ -26,13 +26,18 @@ class Adapter:
 
 
 def find_folder(path: Path) -> Path | None:
-    """A folder with a CSV of texts beside its images."""
+    """A folder with a CSV of texts beside its images, or that CSV itself."""
+    if path.is_file() and path.suffix.lower() == ".csv":
+        columns = set(read_table(path).columns)
+        return path if "image" in columns and columns & {"text", "caption"} else None
     return path if path.is_dir() and any(path.glob("*.csv")) else None
 
 
 def folder(root: Path, about: dict) -> Layout:
-    """A folder of images (or of DICOM folders) with exactly one CSV: columns `image` and `text`, others as in a manifest."""
-    tables = sorted(root.glob("*.csv"))
+    """A folder of images (or of DICOM folders) with exactly one CSV, or a CSV: columns `image` and `text`, others as in a
+    manifest."""
+    tables = [root] if root.is_file() else sorted(root.glob("*.csv"))
+    root = root.parent if root.is_file() else root
     if len(tables) != 1:
         raise ManifestError(f"{root}: holds {len(tables)} CSV files; put one CSV with the columns image,text beside the images")
     table, notes = _folder_columns(read_table(tables[0]), name=str(tables[0]))
