@@ -72,7 +72,8 @@ class RetrievalExplorer:
         head = "".join(f'<th scope="col" style="{LEFT};width:{wide}">{name}</th>' for name, wide in widths.items())
         title = f"{self._picture(self.queries, query)} <b>query {query + 1}:</b> {plain(self.queries['text'][query])}"
         return (
-            f'<div style="margin:1em 0 .2em">{title}</div><table style="width:100%;table-layout:fixed"><thead><tr>{head}</tr></thead>'
+            f'<div style="margin:1em 0 .2em">{title}</div>'
+            f'<table style="width:100%;table-layout:fixed"><thead><tr>{head}</tr></thead>'
             f'<tbody>{rows}</tbody></table><p style="{NOTE}">{self._summary(query, right)}</p>'
         )
 
