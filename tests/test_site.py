@@ -211,7 +211,8 @@ def test_lessons_on_hostile_data_show_text(tmp_path, monkeypatch):
     assert [p.name for p in pages] == ["01_curation.html", "03_reports.html", "index.html"]
     assert [(p.name, harm) for p in pages if (harm := harmful(p.read_text()))] == []
     shown = ["".join(Document(p.read_text()).texts) for p in pages]
-    assert [EVIL in text for text in shown[:2]] == [True, True]
+    assert EVIL in shown[1]
+    assert "<script>alert(1)" in shown[0]  # pandas cuts long cells
     assert all(FOLDER in text for text in shown)
 
 
