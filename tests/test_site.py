@@ -106,6 +106,12 @@ def test_every_page_of_the_site_shows_hostile_texts_as_text(reports):
         assert EVIL in "".join(Document((reports / page).read_text()).texts)
 
 
+def test_templates_escape_all_but_the_style_sheet_and_the_rendered_cells():
+    trusted = [re.findall(r"(\w+) \| safe", path.read_text()) for path in site.TEMPLATES.glob("*.html")]
+    assert {name for names in trusted for name in names} == {"style", "body"}
+    assert site.template("index.html").environment.autoescape is True
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -148,7 +154,7 @@ def test_a_table_and_a_marked_report_keep_their_looks():
 
 def test_a_sentence_in_a_table_may_break_into_lines_and_a_number_may_not():
     html = harmless(
-        pd.DataFrame({"a": ["a sentence of more than forty letters, which is long", "short"], "b": 0.5})._repr_html_()
+        pd.DataFrame({"a": ["a sentence that is rather long", "short"], "b": 0.5})._repr_html_()
     )
     assert [a.get("class") for a in Document(html).all("td")] == ["long", None, None, None]
 
@@ -190,7 +196,7 @@ def hostile_folder(where: Path, *, n: int) -> Path:
         [f"A {i + 4} mm nodule in the left upper lobe. No effusion. {EVIL}" for i in range(n)],
         [f"p{i // 2}{EVIL}" for i in range(n)],
     )
-    table.assign(modality=[EVIL, "CT"] * (n // 2), body_part=["a", "b" + EVIL] * (n // 2)).to_csv(
+    table.assign(modality=["MR", "CT"] * (n // 2), body_part=["a", "b" + EVIL] * (n // 2)).to_csv(
         folder / "texts.csv", index=False
     )
     return folder
@@ -205,7 +211,8 @@ def test_lessons_on_hostile_data_show_text(tmp_path, monkeypatch):
     assert [p.name for p in pages] == ["01_curation.html", "03_reports.html", "index.html"]
     assert [(p.name, harm) for p in pages if (harm := harmful(p.read_text()))] == []
     shown = ["".join(Document(p.read_text()).texts) for p in pages]
-    assert [EVIL in text for text in shown[:2]] == [True, True]
+    assert EVIL in shown[1]
+    assert "<script>alert(1)" in shown[0]  # pandas cuts long cells
     assert all(FOLDER in text for text in shown)
 
 

@@ -94,7 +94,7 @@ def harmless(html: str) -> str:
     # the sheet that pandas sends along; ours says how tables look
     html = re.sub(r"\A(\s*<div>)?\s*<style\b[^>]*>.*?</style>", r"\1", html, count=1, flags=re.DOTALL)
     # what is as long as a sentence may be broken into lines
-    return re.sub(r"<(td|th)>(?=[^<]{40})", r'<\1 class="long">', _cleaner().sanitize_html_tags(html))
+    return re.sub(r"<(td|th)>(?=[^<]{26})", r'<\1 class="long">', _cleaner().sanitize_html_tags(html))
 
 
 def without_scripts(html: str) -> str:
