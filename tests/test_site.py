@@ -153,9 +153,7 @@ def test_a_table_and_a_marked_report_keep_their_looks():
 
 
 def test_a_sentence_in_a_table_may_break_into_lines_and_a_number_may_not():
-    html = harmless(
-        pd.DataFrame({"a": ["a sentence that is rather long", "short"], "b": 0.5})._repr_html_()
-    )
+    html = harmless(pd.DataFrame({"a": ["a sentence that is rather long", "short"], "b": 0.5})._repr_html_())
     assert [a.get("class") for a in Document(html).all("td")] == ["long", None, None, None]
 
 
