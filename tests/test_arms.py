@@ -33,7 +33,7 @@ def scans(tmp_path):
 
 
 def lesson_on(path) -> Lesson:
-    return Lesson("90", preset=replace(SMOKE, volume_size=(8, 32, 32)), seed=0, dataset=str(path))
+    return Lesson("90", preset=SMOKE, seed=0, dataset=str(path))
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,9 @@ def leave(arm: Arm, seed: int, dataset: str) -> None:
     (products / "about.json").write_text(json.dumps(about))
 
 
-def run(folder: Path, recipes: list[str], seeds: list[int], *, poolings=(), towers=(), **options) -> tuple[Path, list]:
+def run(where: Path, recipes: list[str], seeds: list[int], *, poolings=(), towers=(), **options) -> tuple[Path, list]:
     asked = grid.Asked(tuple(recipes), tuple(seeds), tuple(poolings), tuple(towers))
-    return grid.run(str(folder), asked, preset="smoke", **options)
+    return grid.run(str(where), asked, preset="smoke", **options)
 
 
 def ran(executed: list[dict]) -> list[tuple[str, int]]:
