@@ -42,6 +42,11 @@ def list_cards() -> list[dict]:
     return [yaml.safe_load(f.read_text(encoding="utf-8")) for f in sorted(shipped("data_manifests").glob("*.yaml"))]
 
 
+def card_text(name: str) -> str:
+    """The card of a dataset as it is written, comments and all."""
+    return (shipped("data_manifests") / f"{name}.yaml").read_text(encoding="utf-8")
+
+
 def card(name: str) -> dict:
     """One card. Raises ValueError naming the known ones."""
     cards = {c["name"]: c for c in list_cards()}

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import config
-from ..config import shipped
-from ..data.catalog import list_cards
+from ..data.catalog import card_text, list_cards
 from ..files import write_text
 from .render import markdown_html
 from .site import Outcome, heading_text, style, template
@@ -56,7 +55,7 @@ def _data_cards(folder: Path, lessons: list[Outcome]) -> list[Card]:
         # a folder of the reader's own may be called like an embedded cohort
         read = [o for o in lessons if o.dataset == about["name"] and o.metrics.get("synthetic") == about["synthetic"]]
         card = Card("data", about["name"], about["title"], tuple(o.number for o in read))
-        source = (shipped("data_manifests") / f"{about['name']}.yaml").read_text(encoding="utf-8")
+        source = card_text(about["name"])
         facts = {name.replace("_", " "): about[name] for name in FACTS if name in about}
         _write(folder, card, about=about, facts=facts, source=source, read=read)
         cards.append(card)
