@@ -37,6 +37,11 @@ def test_the_report_with_most_states_is_shown(table):
     assert look.report_with_most(pd.DataFrame({"report": [*table["report"], varied]})) == varied
 
 
+def test_reports_without_any_finding_are_refused_by_name():
+    with pytest.raises(ValueError, match="no finding is read in any of 2 reports"):
+        look.report_with_most(pd.DataFrame({"report": ["finding 1", "Hallo Welt."]}))
+
+
 def test_every_trap_is_read_right():
     traps = look.traps()
     assert traps["read"].tolist() == traps["right"].tolist()

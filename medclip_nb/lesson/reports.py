@@ -36,8 +36,13 @@ LABEL_FOLDER, REPORT_FOLDER = "multi_abnormality_labels", "radiology_text_report
 
 
 def report_with_most(table: pd.DataFrame) -> str:
-    """The report with most states of findings (present, denied, doubted), then most findings."""
+    """The report with most states of findings (present, denied, doubted), then most findings.
+
+    Raises ValueError if the rules read no finding in any of them.
+    """
     found = [findings(report) for report in table["report"]]
+    if not any(found):
+        raise ValueError(f"no finding is read in any of {len(found)} reports: lesson 03 needs English radiology reports")
     rank = [(len({(f.present, f.uncertain) for f in fs}), len(fs)) for fs in found]
     return table["report"].iloc[max(range(len(rank)), key=rank.__getitem__)]
 

@@ -96,12 +96,12 @@ def path_panels(
         for style, (name, path) in zip(
             ({"linewidth": 7, "alpha": 0.35}, {"linewidth": 1.8, "linestyle": "--"}), kinds.items(), strict=True
         ):
-            radius = np.linspace(0.3, 0.97, len(path))
+            radius = np.linspace(0.38, 0.97, len(path))
             for i, angle in enumerate(path.T):
                 ax.plot(radius * np.cos(angle), radius * np.sin(angle), color=COLOURS[group[i]], solid_capstyle="butt", **style)
             ax.plot([], [], color="0.2", label=name, **style)
         for i, angle in enumerate(next(iter(kinds.values()))[0]):
-            ax.annotate(str(i), (0.22 * np.cos(angle), 0.22 * np.sin(angle)), ha="center", va="center", fontsize=9)
+            ax.annotate(str(i), (0.3 * np.cos(angle), 0.3 * np.sin(angle)), ha="center", va="center", fontsize=9)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.06), ncols=2, frameon=False, fontsize=9)
     return figure
 
