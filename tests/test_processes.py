@@ -28,7 +28,7 @@ from medclip_nb.model.adapter import build_adapter
 from medclip_nb.model.dual_encoder import build_model
 from medclip_nb.model.organ_encoder import OrganConfig, OrganEncoder
 
-PLAN = Plan(3, 8, 3e-3, "no", 0)
+PLAN = Plan(3, 8, 3e-4, "no", 0)
 TRAINED = ("clip", "selip", "ct_glip")
 TIMES = ["data_s", "step_s", "seconds", "units_s", "data_share"]
 
@@ -105,11 +105,17 @@ def chunked(pairs, rows: np.ndarray, chunk: int):
 
 
 def trained(recipe: str, folder: Path | None) -> dict[str, torch.Tensor]:
-    """A short training: the loss of each step, the history, the weights."""
+    """A short training: the loss of each step, the history, the weights.
+
+    A bias in front of a norm has no gradient but rounding, which AdamW blows up to steps of full size: they are left out.
+    """
     model, pairs = setting(recipe)
+    for name, parameter in model.named_parameters():
+        if name in ("tower.stem.0.bias", "tower.down.0.bias"):
+            parameter.requires_grad_(False)
     plan = replace(PLAN, ema=0.7, patience=5, batch_size=3 if recipe == "ct_glip" else 7)
     history = pretrain(model, pairs, recipe=pairs.recipe, plan=plan, folder=folder)
-    found = {f"history {k}": torch.from_numpy(history[k].to_numpy(float)) for k in history.columns.drop(TIMES)}
+    found = {f"history {k}": torch.tensor(history[k].tolist()) for k in history.columns.drop(TIMES)}
     return found | {f"weights {k}": v for k, v in model.state_dict().items()}
 
 
@@ -159,9 +165,9 @@ def test_two_processes_have_the_loss_the_gradient_and_the_statistics_of_one(name
 @pytest.mark.parametrize("recipe", TRAINED)
 def test_two_processes_train_to_the_same_end_as_one(recipe, together, tmp_path):
     wanted = trained(recipe, tmp_path)
-    assert_near(together[1][recipe], wanted, 1e-4)
+    assert_near(together[1][recipe], wanted, 1e-5)
     traces = [np.loadtxt(folder / TRACE, delimiter=",") for folder in (together[2] / recipe, tmp_path)]
-    np.testing.assert_allclose(*traces, rtol=1e-4)
+    np.testing.assert_allclose(*traces, rtol=1e-5)
 
 
 def test_both_processes_hold_the_same_weights_at_the_end(together):

@@ -56,7 +56,7 @@ def similar_block(
 
     def alike(units: slice, texts: slice) -> Float[Tensor, "unit text"]:
         found = similarity[text_ids[units, None], text_ids[texts]]
-        return sharpened(found.masked_fill(diagonal(units, texts, n), 1), power=power)
+        return found.masked_fill(diagonal(units, texts, n), 1) ** power
 
     if not 0 < keep < n:
         return alike
