@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..model.dual_encoder import Texts
-from .targets import ALL, shares, sharpened
+from .targets import ALL, shares
 
 Rows = Int[np.ndarray, " _"]
 CHUNK = 1024  # rows of logits made at a time; a batch with more units or texts never has a matrix of all pairs
