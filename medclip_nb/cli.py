@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from . import __version__, cli_data, config
+from .explore import train_command
 
 EXAMPLES = {
     "": "examples:\n  medclip-nb run                  all lessons, then open reports/index.html\n"
@@ -28,6 +29,7 @@ EXAMPLES = {
     "  medclip-nb claims slices --commit       the table into notebooks/results/",
     "lab": "examples:\n  medclip-nb lab                          JupyterLab at lesson 01",
     **cli_data.EXAMPLES,
+    **train_command.EXAMPLES,
 }
 
 
@@ -64,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     cli_data.add_commands(commands, _command_parser)
     _add_experiment(commands)
+    train_command.add(commands, _command_parser)
     _add_claims(commands)
     _add_bench(commands)
     lab = _command_parser(commands.add_parser, "lab", help="JupyterLab at lesson 01.")

@@ -63,7 +63,10 @@ def test_two_trainings_in_one_folder_are_refused_and_the_first_is_named(tmp_path
 
 
 def test_the_lock_of_a_process_that_is_dead_is_taken_over(tmp_path):
-    code = "import os, pathlib, sys; from medclip_nb.learn.resume import only_run\nwith only_run(pathlib.Path(sys.argv[1])): os._exit(9)"
+    code = """import os, pathlib, sys
+from medclip_nb.learn.resume import only_run
+with only_run(pathlib.Path(sys.argv[1])):
+    os._exit(9)"""
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
     assert (tmp_path / OWNER).exists()
     assert len(run(tmp_path)) == 1
