@@ -146,7 +146,7 @@ def _add_bench(commands):
         "names",
         nargs="*",
         metavar="NAME",
-        help="image_cache, audit_growth, training_step, retrieval_figures; all when none is given",
+        help="image_cache, audit_growth, training_step, loss_memory, retrieval_figures; all when none is given",
     )
     bench.add_argument("-o", "--output", metavar="FILE", help="the figures as JSON (default: reports/bench.json)")
     bench.set_defaults(command=bench_command)

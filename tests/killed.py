@@ -46,12 +46,14 @@ def in_child(folder: Path) -> int:
 
 
 def kill_one(folder: Path, rng: np.random.Generator) -> list[str]:
-    """Starts the training and kills it a random while after its first step; the trace that it leaves."""
-    child = in_child(folder)
-    before = (folder / TRACE).stat().st_mtime_ns if (folder / TRACE).exists() else 0
-    while not (folder / TRACE).exists() or (folder / TRACE).stat().st_mtime_ns == before:
-        time.sleep(0.002)
-    time.sleep(rng.uniform(0, 0.4))
+    """Starts the training and kills it a random number of steps later, anywhere in a step; the trace that it leaves."""
+    wanted = len(trace(folder)) // 2 * 2 + int(rng.integers(1, 5))  # what was done since the last state is done again
+    child, started = in_child(folder), time.time_ns()
+    while not (folder / TRACE).exists() or (folder / TRACE).stat().st_mtime_ns < started or len(trace(folder)) < wanted:
+        time.sleep(0.001)
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return trace(folder)
+    time.sleep(rng.uniform(0, 0.1))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return trace(folder)

@@ -25,9 +25,11 @@ LEVEL = {
     "pages": 5,
     "lesson": 5,
     "bench": 5,
+    "bench_training": 5,
     "explore": 6,
     "cli_data": 7,
     "cli": 7,
+    "__main__": 8,
 }
 MAY_IMPORT_SHOW = ("show", "pages", "lesson", "explore", "cli", "cli_data")
 MAY_PRINT = ("pages", "lesson", "explore", "cli", "cli_data")

@@ -58,13 +58,15 @@ def _checkpointed(tower: nn.Module) -> Iterator[None]:
 def _without_tracking(stage: nn.Module) -> Iterator[None]:
     """The second time, running statistics do not move again."""
     norms = [m for m in stage.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, n) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(n)
 
 
 @contextmanager

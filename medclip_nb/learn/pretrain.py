@@ -20,7 +20,7 @@ from .memory import checked
 from .plan import Plan, accelerator_of, learning_rate, optimizer_of
 from .prefetch import made
 from .processes import Team, agreed, random_state, set_random_state, start_together, sum_gradients
-from .progress import Within, advice
+from .progress import Within, advice, named
 from .resume import begin_trace, fingerprint, load_state, only_run, save_state, trace_step
 from .step import backward, loss_levels, measured_loss, move_average
 
@@ -97,7 +97,7 @@ class Run:
             batch, done.drawn = next(loaded)
             done.data_s += time.perf_counter() - asked
             rate = learning_rate((epoch - 1 + (i + 0.5) / len(batches)) / self.plan.epochs, self.plan.learning_rate)
-            done.losses.append(self.step(batch, rate, where=f"epoch {epoch}, batch {i + 1} {_named(batches[i])}"))
+            done.losses.append(self.step(batch, rate, where=f"epoch {epoch}, batch {i + 1} {named(batches[i])}"))
             done.n_units += len(batches[i])
             self.note(history, folder)
             bar.update(1 / len(batches))
@@ -156,7 +156,7 @@ class Run:
         for rows in self.val_batches:
             batch = self._load(rows)
             loss = measured_loss(self.recipe, self.average, batch, self.team)
-            self.refuse_unless_finite(loss, f"validation {_named(rows)}")
+            self.refuse_unless_finite(loss, f"validation {named(rows)}")
             sums += len(rows) * np.array([loss, *loss_levels(self.recipe, batch)])
         found = dict(zip(("val_loss", "no_learning", "floor"), (sums / len(self.pairs.val)).tolist(), strict=True))
         return found | {"scale": self.average.logit_scale.item()}
@@ -224,10 +224,6 @@ class Run:
         from accelerate.utils import send_to_device
 
         return send_to_device(self.pairs.batch(rows, rng), self.accelerator.device)
-
-
-def _named(rows: Rows) -> str:
-    return f"(units {', '.join(map(str, rows[:4]))}, ...)"
 
 
 def _copied(model: TextSide) -> dict[str, Tensor]:

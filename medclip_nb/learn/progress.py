@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 from torch import Tensor
 
+from .batch import Rows
+
 STUCK = 0.02  # a validation loss this close to the no-learning level, as a share of it, has learnt nothing
 SLOW_DATA = 0.5  # share of the time that reading batches may take before the user is told
 
@@ -42,3 +44,8 @@ def advice(history: pd.DataFrame) -> list[str]:
     if data_s > SLOW_DATA * (data_s + step_s):
         said.append(f"reading batches took {data_s:.0f} s and computing {step_s:.0f} s: the data is the bottleneck")
     return said
+
+
+def named(rows: Rows) -> str:
+    """Some units of a batch, for an error."""
+    return f"(units {', '.join(map(str, rows[:4]))}, ...)"
