@@ -60,6 +60,7 @@ class Run:
         self.optimizer = accelerator.prepare(optimizer_of(self.model, plan))
         self.average = copy.deepcopy(self.model) if plan.ema else self.model
         self.good, self.best, self.within, self.n_steps = _copied(self.model), {}, Within(0), 0
+        self.left: Within | None = None  # what a killed run left of an epoch
         val = np.random.default_rng(0).permutation(pairs.val)  # rows that follow each other are one study's, with one text
         size = min(plan.batch_size, CHUNK)
         self.val_batches = [val[i : i + size] for i in range(0, len(val), size)]
@@ -70,9 +71,8 @@ class Run:
 
         plan, name = self.plan, f"pretrain {self.recipe.name}"
         checked(self.model, self.pairs, recipe=self.recipe, plan=plan)
-        with tqdm(
-            total=plan.epochs, initial=len(history), desc=name, unit="epoch", leave=False, disable=self.team.rank > 0 or None
-        ) as bar:
+        shown = {"desc": name, "unit": "epoch", "leave": False, "disable": self.team.rank > 0 or None}
+        with tqdm(total=plan.epochs, initial=len(history), **shown) as bar:
             for epoch in range(len(history) + 1, plan.epochs + 1):
                 if self.is_over(history):
                     break
@@ -106,11 +106,10 @@ class Run:
 
     def begin(self, epoch: int, rng: np.random.Generator) -> Within:
         """The epoch from its start, or from where a killed run kept its state within it."""
-        if self.within.epoch == epoch and self.within.losses:
+        self.within, self.left = self.left or Within(epoch), None
+        if self.within.losses:
             rng.bit_generator.state = self.within.drawn
             set_random_state(self.within.random, self.team)
-        else:
-            self.within = Within(epoch)
         return self.within
 
     def note(self, history: list[dict], folder: Path | None) -> None:
@@ -193,7 +192,8 @@ class Run:
             if self.plan.ema:
                 self.average.load_state_dict(groups["average"])
             self.good, self.best = groups.get("good") or _copied(self.model), groups.get("best", {})
-        self.within, self.n_steps = Within(**about["within"], random=groups.get("random", {})), about["steps"]
+        within, self.n_steps = Within(**about["within"], random=groups.get("random", {})), about["steps"]
+        self.left = within if within.losses else None
         if self.team.rank == 0:
             begin_trace(folder, self.n_steps)
         return about["history"]
