@@ -47,7 +47,7 @@ def _step(name: str, run: Run, fastest: Callable[..., list[float]]) -> Figures:
 
     run.model.train()
     with tqdm(disable=True) as bar:
-        first = [run.train_epoch(1, bar)]  # which says whether the next batch is read meanwhile, as in a training
+        first = [run.train_epoch(1, bar, history=[])]  # which says whether the next batch is read meanwhile, as in a training
         loop, alone = fastest(lambda: run.train_epoch(1, bar, history=first), bare)
     n, size, precision = len(batches), run.plan.batch_size, run.plan.precision
     note = f"{n} steps of {size} {UNITS[name]}, {precision}; a ratio of 0.95 is an overhead of 5 %"

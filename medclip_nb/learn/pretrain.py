@@ -83,7 +83,7 @@ class Run:
                 bar.refresh()
         self.finish(history)
 
-    def train_epoch(self, epoch: int, bar, *, history: list[dict] = (), folder: Path | None = None) -> dict[str, float]:
+    def train_epoch(self, epoch: int, bar, *, history: list[dict], folder: Path | None = None) -> dict[str, float]:
         """One pass; an epoch has its own random numbers, so that one which is run again is the same."""
         rng = np.random.default_rng([self.plan.seed, epoch])
         torch.manual_seed(int(rng.integers(2**31)) + self.team.rank)
