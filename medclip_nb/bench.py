@@ -21,7 +21,6 @@ from .files import write_text
 
 N_STUDIES = 200  # of the image cache
 AUDIT_ROWS = (1_000, 10_000)
-N_STEPS = 6  # of the training loop
 N_PAIRS = 3_039  # of retrieval: images and texts
 REPEATS = 9  # the fastest counts: what slows a repeat is not the code
 
@@ -74,28 +73,6 @@ def audit_growth() -> list[dict]:
     return [_row("audit of pictures", many, few, "ms", note)]
 
 
-def training_step() -> list[dict]:
-    """A step of the training loop as it runs (reading, shifting, clipping, AdamW, the clamp), against bare forward + backward."""
-    from tqdm.auto import tqdm
-
-    from .learn.step import backward
-
-    run = _cpu_run()
-    batches = run.pairs.epoch(np.random.default_rng(0), run.plan.batch_size)[:N_STEPS]
-    ready = [run.pairs.batch(rows) for rows in batches]
-    run.pairs.epoch = lambda rng, size: batches
-
-    def bare() -> None:
-        for batch in ready:
-            backward(run.model, batch, run.recipe, run.accelerator)
-            run.model.zero_grad()
-
-    with tqdm(disable=True) as bar:
-        seconds = fastest(lambda: run.train_epoch(1, bar), bare)
-    note = f"{len(batches)} steps of {run.plan.batch_size} slices, {run.plan.precision}; a ratio of 0.95 is an overhead of 5 %"
-    return [_row("training step", *(s / len(batches) for s in seconds), "s", note)]
-
-
 def retrieval_figures() -> list[dict]:
     """All figures of retrieval both ways in chunks, against MRR, mAP and nDCG from sorting the whole matrix."""
     from .measure.ranking import both_ways, by_label
@@ -133,28 +110,6 @@ def _peak_bytes(action: Callable[[], object]) -> int:
     return peak
 
 
-def _cpu_run():
-    """RadCLIP's first stage at preset cpu, before its first step."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    from .config import RECIPES, SLICE_TOWER
-    from .data import catalog
-    from .data.studies import load_units
-    from .learn.pairs import ImagePairs
-    from .learn.plan import plan
-    from .learn.pretrain import Run
-    from .model.dual_encoder import build_model
-    from .model.text_tower import embed_texts
-
-    AcceleratorState._reset_state()  # or the precision of an earlier run of this process would be asked for again
-    preset, recipe = PRESETS["cpu"], RECIPES["radclip"]
-    units, how = load_units(catalog.load("torso", preset)), plan(preset, seed=0)
-    pairs = ImagePairs(units, embed_texts(units.texts), recipe)
-    model = build_model(recipe, image_tower=SLICE_TOWER, channels=units.images.shape[1], seed=0)
-    return Run(model, pairs, recipe, how, Accelerator(mixed_precision=how.precision))
-
-
 def fastest(*actions: Callable[[], object]) -> list[float]:
     """Seconds of the fastest of several calls of each action, in turns, so that a busy moment meets all of them."""
     times = [[] for _ in actions]
@@ -166,10 +121,25 @@ def fastest(*actions: Callable[[], object]) -> list[float]:
     return [min(seconds) for seconds in times]
 
 
+def training_step() -> list[dict]:
+    """The training loop against bare forward + backward; see `bench_training`."""
+    from . import bench_training
+
+    return [_row(*figures) for figures in bench_training.steps(fastest)]
+
+
+def loss_memory() -> list[dict]:
+    """Bytes that the loop's loss keeps for the backward pass, against the plain loss; see `bench_training`."""
+    from . import bench_training
+
+    return [_row(*figures) for figures in bench_training.loss_memory()]
+
+
 BENCHES = {
     "image_cache": image_cache,
     "audit_growth": audit_growth,
     "training_step": training_step,
+    "loss_memory": loss_memory,
     "retrieval_figures": retrieval_figures,
 }
 

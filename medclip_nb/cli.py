@@ -9,7 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import __version__, cli_data, cli_evaluate, cli_lab, config
+from . import __version__, cli_data, cli_evaluate, cli_lab, cli_train, config
 
 EXAMPLES = {
     "": "examples:\n  medclip-nb check                is everything here, and how long will it take\n"
@@ -32,6 +32,7 @@ EXAMPLES = {
     **cli_lab.EXAMPLES,
     **cli_data.EXAMPLES,
     **cli_evaluate.EXAMPLES,
+    **cli_train.EXAMPLES,
 }
 
 
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     cli_data.add_commands(commands, _command_parser)
     _add_experiment(commands)
     cli_evaluate.add_commands(commands, _command_parser)
+    cli_train.add_commands(commands, _command_parser)
     _add_claims(commands)
     _add_bench(commands)
     cli_lab.add_commands(commands, _command_parser)
@@ -152,7 +154,7 @@ def _add_bench(commands):
         "names",
         nargs="*",
         metavar="NAME",
-        help="image_cache, audit_growth, training_step, retrieval_figures; all when none is given",
+        help="image_cache, audit_growth, training_step, loss_memory, retrieval_figures; all when none is given",
     )
     bench.add_argument("-o", "--output", metavar="FILE", help="the figures as JSON (default: reports/bench.json)")
     bench.set_defaults(command=bench_command)

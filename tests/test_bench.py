@@ -5,7 +5,7 @@ import pytest
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from medclip_nb import bench
+from medclip_nb import bench, bench_training
 from medclip_nb.data import catalog, preprocessing
 
 
@@ -40,12 +40,29 @@ def test_the_growth_of_the_audit_is_measured(monkeypatch):
 def test_the_training_step_is_measured_beside_bare_passes_over_the_same_batches(tiny, monkeypatch):
     AcceleratorState._reset_state()
     Accelerator(mixed_precision="no")  # as an earlier training of this process leaves it
-    monkeypatch.setattr(bench, "N_STEPS", 1)
+    monkeypatch.setattr(bench_training, "N_STEPS", 1)
+    monkeypatch.setattr(bench_training, "RUNS", {"radclip": bench_training.RUNS["radclip"]})
     (row,) = bench.training_step()
-    assert row["what"] == "training step"
+    assert row["what"] == "training step, radclip"
     assert row["ours"] > 0
     assert row["rival"] > 0
     assert row["note"].startswith("1 steps of 128 slices")
+
+
+def test_organs_and_heads_have_a_training_step_too(tiny, monkeypatch, heads):
+    monkeypatch.setattr(bench_training, "N_STEPS", 1)
+    monkeypatch.setattr(bench_training.selip, "head_units", lambda *_, **__: heads)
+    monkeypatch.setattr(bench_training, "RUNS", {k: v for k, v in bench_training.RUNS.items() if k != "radclip"})
+    rows = bench.training_step()
+    assert [row["what"] for row in rows] == ["training step, ct_glip", "training step, selip"]
+
+
+def test_the_memory_of_the_loss_is_linear_and_that_of_the_matrix_is_not(monkeypatch):
+    monkeypatch.setattr(bench_training, "LOSS_SIZES", (256, 512, 1024))
+    *sizes, growth = bench.loss_memory()
+    assert [row["ours"] for row in sizes] == [0.125, 0.25, 0.5]  # twice n x 64 numbers of 4 bytes
+    assert all(row["rival"] > row["ours"] for row in sizes)
+    assert growth["ours"] < 1.1 < 1.8 < growth["rival"]
 
 
 def test_the_figures_of_retrieval_are_measured_beside_sorting_the_whole_matrix(tiny, monkeypatch):

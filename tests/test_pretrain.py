@@ -23,7 +23,7 @@ from medclip_nb.learn.step import overfit
 from medclip_nb.model.adapter import build_adapter
 from medclip_nb.model.dual_encoder import build_model
 
-TIMES = ["data_s", "step_s", "seconds"]
+TIMES = ["data_s", "step_s", "seconds", "units_s", "data_share"]
 COLUMNS = ["epoch", "train_loss", *TIMES, "val_loss", "no_learning", "floor", "scale"]
 PLAN = Plan(epochs=2, batch_size=8, learning_rate=3e-3, precision="no", seed=0)
 OTHERS = {

@@ -13,9 +13,10 @@ from torch.nn.functional import log_softmax, logsigmoid
 from torch.utils.checkpoint import checkpoint
 
 from ..config import Recipe
+from .batch import CHUNK, Answers
 from .targets import Targets
 
-CHUNK = 1024  # rows of logits made at a time
+Span = tuple[slice, slice]  # of the units and of the owned texts
 
 
 def soft_contrastive_loss(
@@ -95,6 +96,54 @@ def sigmoid_loss_linear(
         return len(right) * sigmoid_loss(logit_scale * image_emb[rows] @ text_emb.T + bias, right)
 
     return _in_chunks(part, len(image_emb), chunk)
+
+
+def loss_in_chunks(
+    recipe: Recipe,
+    emb: tuple[Float[Tensor, "unit ..."], Float[Tensor, "text dim"]],
+    logits_of: Callable[[Tensor, Tensor], Float[Tensor, "some_units some_texts"]],
+    answers: Answers,
+    *,
+    span: Span,
+    chunk: int = CHUNK,
+) -> Float[Tensor, ""]:
+    """What some units and owned texts add to `recipe_loss`, with memory linear in the batch; over all of them, it is the loss.
+
+    `emb` are the embeddings of all units and texts, `logits_of` is the model's.
+    """
+    images, texts = emb
+    half = 1.0 if recipe.loss == "sigmoid" else 0.5
+
+    def of_units(rows: slice) -> Float[Tensor, ""]:
+        targets, valid = _beside(images, *answers.of_units(rows))
+        return half * len(targets) / answers.n_units * _row_loss(recipe, logits_of(images[rows], texts), targets, valid)
+
+    def of_texts(rows: slice) -> Float[Tensor, ""]:
+        targets, valid = _beside(images, *answers.of_texts(rows))
+        return half * len(targets) / answers.n_owned * _row_loss(recipe, logits_of(images, texts[rows]).T, targets, valid)
+
+    sides = [(of_units, span[0])] + ([] if recipe.loss == "sigmoid" else [(of_texts, span[1])])
+    pieces = [
+        checkpoint(side, slice(i, min(i + chunk, rows.stop)), use_reentrant=False, preserve_rng_state=False)
+        for side, rows in sides
+        for i in range(rows.start, rows.stop, chunk)
+    ]
+    return torch.stack(pieces).sum() if pieces else 0 * (images.sum() + texts.sum())
+
+
+def _row_loss(
+    recipe: Recipe,
+    logits: Float[Tensor, "row column"],
+    targets: Float[Tensor, "row column"],
+    valid: Bool[Tensor, "row column"] | None,
+) -> Float[Tensor, ""]:
+    if recipe.loss == "sigmoid":
+        return sigmoid_loss(logits, targets > 0, valid)
+    return cross_entropy(logits if valid is None else logits.masked_fill(~valid, -torch.inf), targets)
+
+
+def _beside(emb: Tensor, targets: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    return targets.to(emb.device), None if valid is None else valid.to(emb.device)
 
 
 def no_learning_level(

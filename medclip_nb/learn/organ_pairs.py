@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ..config import Recipe
 from ..model.dual_encoder import Texts
+from .batch import CHUNK, Answers, Batch, Rows, Term
 from .organ_units import OrganUnits
-from .pairs import Batch, Rows, Term, checked_splits, full_batches
-from .targets import class_level, from_relation
+from .pairs import checked_splits, full_batches
+from .targets import ALL, class_level, from_relation
 
 
 @dataclass
@@ -48,25 +49,40 @@ class OrganPairs:
         """All usable organs of some studies; the dictionary's phrases are drawn by `rng`, and none are without it."""
         study, organ = self.units.of(rows, form=self.form)
         units, images = self.units.unit[rows[study], organ], self.units.images(rows, form=self.form, boxes=self.boxes)
-        columns, right, valid = self.relation(units, organ, self._drawn(rng))
-        text_ids = torch.from_numpy(columns)
-        features = self.units.features[torch.from_numpy(self.texts.sentence[columns])]
-        targets = from_relation(torch.from_numpy(right))
+        columns, answers = self.answers(units, organ, self._drawn(rng))
+        text_ids, features = torch.from_numpy(columns), self.units.features[torch.from_numpy(self.texts.sentence[columns])]
         also = (self._names(torch.from_numpy(organ)),) if self.recipe.names_weight else ()
-        return Batch(images, features, text_ids, *targets, torch.from_numpy(valid), also)
+        if max(len(units), len(columns)) > CHUNK:
+            return Batch(images, features, text_ids, None, None, None, also, answers)
+        targets, valid = from_relation(answers.block(ALL, ALL)), answers.valid(ALL, ALL)
+        return Batch(images, features, text_ids, *targets, valid, also)
 
     def relation(
         self, units: Rows, organ: Rows, drawn: Rows
     ) -> tuple[Rows, Bool[np.ndarray, "unit column"], Bool[np.ndarray, "unit column"]]:
         """Columns of a batch, own ones first and drawn ones after; which are right for each unit, and which are asked at all."""
+        columns, answers = self.answers(units, organ, drawn)
+        return columns, answers.block(ALL, ALL).numpy(), answers.valid(ALL, ALL).numpy()
+
+    def answers(self, units: Rows, organ: Rows, drawn: Rows) -> tuple[Rows, Answers]:
+        """Columns of a batch, and what is right and what is asked, block by block."""
         entries, of_unit = self._entries(units)
         own, place = np.unique(self.texts.own_column[entries], return_inverse=True)
         columns = np.concatenate([own, np.setdiff1d(drawn, own)])
-        right = np.zeros((len(units), len(columns)), bool)
-        right[of_unit, place] = True
-        shared = (self._has[units].astype(np.float32) @ self.texts.findings[columns].T.astype(np.float32)) > 0
-        valid = (organ[:, None] == self.texts.organ[columns]) & (right | ~shared)
-        return columns, right, valid
+
+        def right(rows: slice, texts: slice) -> Bool[Tensor, "unit column"]:
+            found = np.zeros((len(units[rows]), len(columns[texts])), bool)
+            (first, last, _), (left, end, _) = rows.indices(len(units)), texts.indices(len(columns))
+            inside = (first <= of_unit) & (of_unit < last) & (left <= place) & (place < end)
+            found[of_unit[inside] - first, place[inside] - left] = True
+            return torch.from_numpy(found)
+
+        def asked(rows: slice, texts: slice) -> Bool[Tensor, "unit column"]:
+            has, says = self._has[units[rows]].astype(np.float32), self.texts.findings[columns[texts]].astype(np.float32)
+            same_organ = organ[rows, None] == self.texts.organ[columns[texts]]
+            return torch.from_numpy(same_organ) & (right(rows, texts) | torch.from_numpy(has @ says.T == 0))
+
+        return columns, Answers(len(units), len(own), right, asked)
 
     def training_features(self) -> Texts:
         """Each sentence of a training report once."""

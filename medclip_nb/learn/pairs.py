@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -16,56 +15,12 @@ from ..data.studies import Units, draw_epoch
 from ..data.volumes import Pixels
 from ..model.dual_encoder import Texts
 from .augment import moved_together
+from .batch import CHUNK, Answers, Batch, Block, Pairs, Rows, Term, diagonal, similar_block
 from .targets import TARGETS, Targets, from_relation, sharpened, similarity_mixed
 
+__all__ = ["Batch", "ImagePairs", "Pairs", "Rows", "Term", "VolumePairs", "checked_splits", "full_batches"]
+
 FEWEST_WORDS = 3  # of a reason to train although patients cross splits
-Rows = Int[np.ndarray, " _"]
-
-
-class Term(NamedTuple):
-    """Texts that the units of a batch are matched with, and what is right."""
-
-    features: Texts  # of the texts: the frozen tower's
-    text_ids: Int[Tensor, " text"]  # equal where texts are identical
-    targets: Float[Tensor, "unit text"]
-    targets_t: Float[Tensor, "owned unit_again"]
-    valid: Bool[Tensor, "unit text"] | None = None
-    weight: float = 1.0  # of this term in the loss
-
-
-class Batch(NamedTuple):
-    """Units and texts of one step, with what is right; `also` are further terms of the loss, on the same units."""
-
-    images: tuple[Tensor, ...]  # what the model's encode_images takes
-    features: Texts
-    text_ids: Int[Tensor, " text"]
-    targets: Float[Tensor, "unit text"]
-    targets_t: Float[Tensor, "owned unit_again"]
-    valid: Bool[Tensor, "unit text"] | None = None
-    also: tuple[Term, ...] = ()
-
-    @property
-    def terms(self) -> tuple[Term, ...]:
-        """All terms of the loss; the first has weight 1."""
-        return Term(*self[1:6]), *self.also
-
-
-@runtime_checkable
-class Pairs(Protocol):
-    """What `pretrain` asks of data."""
-
-    train: Rows
-    val: Rows
-    overlap_because: str
-
-    def epoch(self, rng: np.random.Generator, size: int) -> list[Rows]:
-        """The batches of one epoch."""
-
-    def batch(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:
-        """The batch of some units; with a generator its images are augmented."""
-
-    def training_features(self) -> Texts:
-        """Features of the training texts, for their mean."""
 
 
 @dataclass
@@ -103,7 +58,31 @@ class ImagePairs:
         images, beside = torch.from_numpy(self.units.images[which]), tuple(one[which] for one in self.beside)
         if rng is not None:
             images = self.augment(images, rng)
-        return Batch((images, *beside), self.features[text_ids], text_ids, *self._targets(rows, text_ids))
+        batch = Batch((images, *beside), self.features[text_ids], text_ids, None, None)
+        if len(rows) > CHUNK:
+            return batch._replace(answers=self.answers(rows))
+        targets, targets_t = self._targets(rows, text_ids)
+        return batch._replace(targets=targets, targets_t=targets_t)
+
+    def answers(self, rows: Rows) -> Answers:
+        """What is right for some units, to be asked block by block: what a batch has in place of matrices if it is large."""
+        weight = self.recipe.similarity_weight if self.recipe.targets == "similar" else 1.0
+        return Answers(len(rows), len(rows), self._block(rows, torch.from_numpy(self._text[rows])), weight=weight)
+
+    def _block(self, rows: Rows, text_ids: Int[Tensor, " text"]) -> Block:
+        if self.recipe.targets == "similar":
+            return similar_block(self.similarity, text_ids, power=self.recipe.power, keep=self.recipe.keep)
+        blocks = {
+            "identity": lambda units, texts: diagonal(units, texts, len(rows)),
+            "same_text": lambda units, texts: text_ids[units, None] == text_ids[texts],
+            "true_text": lambda units, texts: self._is_true(rows[units], rows[texts]),
+        }
+        return choose(blocks, "targets", self.recipe.targets)
+
+    def _is_true(self, units: Rows, texts: Rows) -> Bool[Tensor, "unit text"]:
+        """Whether each unit's image has, anywhere in the dataset, the text of the other."""
+        pairs = self._image[units][:, None] * len(self.units.texts) + self._text[texts]
+        return torch.from_numpy(np.isin(pairs, self._true))
 
     def _targets(self, rows: Rows, text_ids: Int[Tensor, " text"]) -> Targets:
         if self.recipe.targets == "similar":
@@ -113,8 +92,7 @@ class ImagePairs:
             )
         if self.recipe.targets != "true_text":
             return TARGETS[self.recipe.targets](text_ids)
-        pairs = self._image[rows][:, None] * len(self.units.texts) + self._text[rows]
-        return from_relation(torch.from_numpy(np.isin(pairs, self._true)))
+        return from_relation(self._is_true(rows, rows))
 
     def training_features(self) -> Texts:
         """Each training text once."""
@@ -148,12 +126,19 @@ class VolumePairs:
     def batch(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:
         """The volumes, and a column for each sentence that any of them has."""
         ids = np.unique(np.concatenate([self.sentences[i] for i in rows]))
-        right = np.stack([np.isin(ids, self.sentences[i]) for i in rows])
-        picked = torch.from_numpy(rows)
-        text_ids = torch.from_numpy(ids)
-        return Batch(
-            tuple(v[picked] for v in self.volumes), self.features[text_ids], text_ids, *from_relation(torch.from_numpy(right))
-        )
+        picked, text_ids = torch.from_numpy(rows), torch.from_numpy(ids)
+        batch = Batch(tuple(v[picked] for v in self.volumes), self.features[text_ids], text_ids, None, None)
+        if max(len(rows), len(ids)) > CHUNK:
+            return batch._replace(answers=self.answers(rows, ids))
+        targets, targets_t = from_relation(self._is_right(rows, ids))
+        return batch._replace(targets=targets, targets_t=targets_t)
+
+    def answers(self, rows: Rows, ids: Rows) -> Answers:
+        """What is right for some volumes among some sentences, to be asked block by block."""
+        return Answers(len(rows), len(ids), lambda units, texts: self._is_right(rows[units], ids[texts]))
+
+    def _is_right(self, rows: Rows, ids: Rows) -> Bool[Tensor, "unit text"]:
+        return torch.from_numpy(np.stack([np.isin(ids, self.sentences[i]) for i in rows]))
 
     def training_features(self) -> Texts:
         """Each sentence of a training report once."""

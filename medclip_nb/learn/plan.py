@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,11 +23,14 @@ class Plan:
     epochs: int
     batch_size: int
     learning_rate: float  # the peak, after warm-up
-    precision: str  # "no" or "bf16"
+    precision: str  # "no", "bf16", or "fp16" (GPU only: the loss is scaled, and a step whose gradient overflows is left out)
     seed: int
     micro_batch: int = 0  # images encoded at a time, the batch and its negatives staying whole; 0: all of them
     ema: float = 0.0  # decay per step of a moving average of the weights, which is validated and kept; 0: none
     patience: int = 0  # epochs without a better validation loss before it stops and goes back to the best; 0: never
+    checkpointing: bool = False  # whether image towers compute activations twice instead of keeping them
+    compile: bool = False  # whether image towers are compiled: minutes at the start, faster after, on a GPU
+    save_steps: int = 0  # steps after which the state is kept within an epoch, too; 0: after each epoch only
 
 
 def plan(preset: Preset, *, seed: int, pretrained_tower: bool = False) -> Plan:
@@ -44,6 +48,18 @@ def best_precision(pretrained_tower: bool) -> str:
         return "bf16" if torch.cuda.is_bf16_supported() else "no"
     has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     return "bf16" if has_bf16 and not pretrained_tower else "no"
+
+
+def accelerator_of(plan: Plan):
+    """Device, precision and processes. Raises ValueError for a precision that the device has not."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    if plan.precision == "fp16" and not torch.cuda.is_available():
+        raise ValueError('precision "fp16" needs a GPU, and there is none; use "bf16" or "no"')
+    AcceleratorState._reset_state()  # or the precision of an earlier run of this process would be asked for again
+    on_cpus = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
+    return Accelerator(mixed_precision=plan.precision, cpu=on_cpus or None)
 
 
 def learning_rate(progress: float, peak: float) -> float:

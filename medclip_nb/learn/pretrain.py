@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,56 +14,38 @@ from torch import Tensor
 
 from ..config import GRAD_CLIP_NORM, Recipe
 from ..model.dual_encoder import TextSide
-from .pairs import Batch, Pairs, Rows
-from .plan import Plan, learning_rate, optimizer_of
-from .resume import fingerprint, load_state, save_state
-from .step import backward, batch_loss, loss_levels, move_average
+from .batch import CHUNK, Batch, Pairs, Rows
+from .lighter import lighter
+from .memory import checked
+from .plan import Plan, accelerator_of, learning_rate, optimizer_of
+from .prefetch import made
+from .processes import Team, agreed, random_state, set_random_state, start_together, sum_gradients
+from .progress import Within, advice, named
+from .resume import begin_trace, fingerprint, load_state, only_run, save_state, trace_step
+from .step import backward, loss_levels, measured_loss, move_average
 
-STUCK = 0.02  # a validation loss this close to the no-learning level, as a share of it, has learnt nothing
-SLOW_DATA = 0.5  # share of the time that reading batches may take before the user is told
+HIDDEN = 0.05  # from this share on, the next batch is read while the model works
 
 
 def pretrain(model: TextSide, pairs: Pairs, *, recipe: Recipe, plan: Plan, folder: Path | None = None) -> pd.DataFrame:
     """Trains `model` in place; gives one row per epoch.
 
     Columns: epoch, train_loss, val_loss, no_learning (the loss of a model that sees nothing), floor, scale, data_s, step_s,
-    seconds. With a `folder` the state is kept there after each epoch, and a run that was killed goes on from it to the same end.
-    Raises FloatingPointError, naming the batch, if the loss is not finite; the model is then as the last whole epoch left it.
+    seconds, units_s (units per second), data_share. With a `folder` the state is kept there after each epoch (and each
+    `plan.save_steps`), a run that was killed goes on from it to the same end, and the loss of each step is in trace.csv.
+    Started as several processes, they train as one (`processes`). Raises FloatingPointError, naming the batch, if the loss is not
+    finite; the model is then as the last whole epoch left it. Raises ValueError if another process trains in the folder.
     """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-    from tqdm.auto import tqdm
-
-    AcceleratorState._reset_state()  # or the precision of an earlier run of this process would be asked for again
-    run = Run(model, pairs, recipe, plan, Accelerator(mixed_precision=plan.precision))
-    history = run.resume(folder) if folder else []
-    bar = tqdm(total=plan.epochs, initial=len(history), desc=f"pretrain {recipe.name}", unit="epoch", leave=False)
-    with bar:
-        for epoch in range(len(history) + 1, plan.epochs + 1):
-            if run.is_over(history):
-                break
-            history.append({"epoch": epoch, **run.train_epoch(epoch, bar), **run.validate()})
-            run.keep(history, folder)
-            bar.n = epoch
-            bar.refresh()
-    run.finish(history)
+    accelerator = accelerator_of(plan)
+    writes = folder if accelerator.is_main_process else None
+    with only_run(folder) if writes else nullcontext():
+        run = Run(model, pairs, recipe, plan, accelerator)
+        history = run.resume(folder) if folder else []
+        with lighter(run.model, checkpointing=plan.checkpointing, compile=plan.compile):
+            run.train(history, writes)
     table = pd.DataFrame(history)
     table.attrs.update(overlap_because=pairs.overlap_because, advice=advice(table))
     return table
-
-
-def advice(history: pd.DataFrame) -> list[str]:
-    """What somebody who watched the run would say."""
-    last, said = history.iloc[-1], []
-    if last["val_loss"] > (1 - STUCK) * last["no_learning"]:
-        said.append(
-            f"the validation loss ({last['val_loss']:.2f}) is at the level of a model that sees nothing "
-            f"({last['no_learning']:.2f}): look at the texts, the images and the learning rate"
-        )
-    data_s, step_s = history["data_s"].sum(), history["step_s"].sum()
-    if data_s > SLOW_DATA * (data_s + step_s):
-        said.append(f"reading batches took {data_s:.0f} s and computing {step_s:.0f} s: the data is the bottleneck")
-    return said
 
 
 class Run:
@@ -70,34 +53,81 @@ class Run:
 
     def __init__(self, model: TextSide, pairs: Pairs, recipe: Recipe, plan: Plan, accelerator):
         self.pairs, self.recipe, self.plan, self.accelerator = pairs, recipe, plan, accelerator
+        self.team = Team(accelerator.process_index, accelerator.num_processes)
         model.centre_texts(pairs.training_features())
         self.given, self.model = model, model.to(accelerator.device)
+        start_together(self.team, self.model)
         self.optimizer = accelerator.prepare(optimizer_of(self.model, plan))
         self.average = copy.deepcopy(self.model) if plan.ema else self.model
-        self.good, self.best = _copied(self.model), {}
+        self.good, self.best, self.within, self.n_steps = _copied(self.model), {}, Within(0), 0
+        self.left: Within | None = None  # what a killed run left of an epoch
         val = np.random.default_rng(0).permutation(pairs.val)  # rows that follow each other are one study's, with one text
-        self.val_batches = [val[i : i + plan.batch_size] for i in range(0, len(val), plan.batch_size)]
+        size = min(plan.batch_size, CHUNK)
+        self.val_batches = [val[i : i + size] for i in range(0, len(val), size)]
 
-    def train_epoch(self, epoch: int, bar) -> dict[str, float]:
+    def train(self, history: list[dict], folder: Path | None) -> None:
+        """All epochs that are left; a row of each is added to `history`."""
+        from tqdm.auto import tqdm
+
+        plan, name = self.plan, f"pretrain {self.recipe.name}"
+        checked(self.model, self.pairs, recipe=self.recipe, plan=plan)
+        shown = {"desc": name, "unit": "epoch", "leave": False, "disable": self.team.rank > 0 or None}
+        with tqdm(total=plan.epochs, initial=len(history), **shown) as bar:
+            for epoch in range(len(history) + 1, plan.epochs + 1):
+                if self.is_over(history):
+                    break
+                trained = self.train_epoch(epoch, bar, history=history, folder=folder)
+                history.append({"epoch": epoch, **trained, **self.validate()})
+                self.keep(history, folder)
+                bar.n = epoch
+                bar.refresh()
+        self.finish(history)
+
+    def train_epoch(self, epoch: int, bar, *, history: list[dict], folder: Path | None = None) -> dict[str, float]:
         """One pass; an epoch has its own random numbers, so that one which is run again is the same."""
         rng = np.random.default_rng([self.plan.seed, epoch])
-        torch.manual_seed(int(rng.integers(2**31)))
-        batches, began, data_s, losses = self.pairs.epoch(rng, self.plan.batch_size), time.perf_counter(), 0.0, []
+        torch.manual_seed(int(rng.integers(2**31)) + self.team.rank)
+        batches, began = self.pairs.epoch(rng, self.plan.batch_size), time.perf_counter()
+        done = self.begin(epoch, rng)
+        ahead = any(row["data_share"] > HIDDEN for row in history)
+        loaded = made(lambda rows: (self._load(rows, rng), rng.bit_generator.state), batches[len(done.losses) :], ahead=ahead)
         self.model.train()
-        for i, rows in enumerate(batches):
+        for i in range(len(done.losses), len(batches)):
             asked = time.perf_counter()
-            batch = self._load(rows, rng)
-            data_s += time.perf_counter() - asked
+            batch, done.drawn = next(loaded)
+            done.data_s += time.perf_counter() - asked
             rate = learning_rate((epoch - 1 + (i + 0.5) / len(batches)) / self.plan.epochs, self.plan.learning_rate)
-            losses.append(self.step(batch, rate, where=f"epoch {epoch}, batch {i + 1} {_named(rows)}"))
+            done.losses.append(self.step(batch, rate, where=f"epoch {epoch}, batch {i + 1} {named(batches[i])}"))
+            done.n_units += len(batches[i])
+            self.note(history, folder)
             bar.update(1 / len(batches))
-        seconds = time.perf_counter() - began
-        return {"train_loss": float(np.mean(losses)), "data_s": data_s, "step_s": seconds - data_s, "seconds": seconds}
+            bar.set_postfix_str(done.speed(time.perf_counter() - began), refresh=False)
+        return {"train_loss": float(np.mean(done.losses))} | done.times(time.perf_counter() - began)
+
+    def begin(self, epoch: int, rng: np.random.Generator) -> Within:
+        """The epoch from its start, or from where a killed run kept its state within it."""
+        self.within, self.left = self.left or Within(epoch), None
+        if self.within.losses:
+            rng.bit_generator.state = self.within.drawn
+            set_random_state(self.within.random, self.team)
+        return self.within
+
+    def note(self, history: list[dict], folder: Path | None) -> None:
+        """The trace of the last step, and every `save_steps` the state."""
+        done = self.within
+        self.n_steps += 1
+        if folder:
+            trace_step(folder, done.epoch, len(done.losses), done.losses[-1])
+        if self.plan.save_steps and len(done.losses) % self.plan.save_steps == 0:
+            done.random = random_state(self.team)
+            if folder:
+                self.save(history, folder)
 
     def step(self, batch: Batch, rate: float, *, where: str) -> float:
         """One step of the optimiser on one batch; its loss."""
-        loss = backward(self.model, batch, self.recipe, self.accelerator, micro_batch=self.plan.micro_batch)
+        loss = backward(self.model, batch, self.recipe, self.accelerator, micro_batch=self.plan.micro_batch, team=self.team)
         self.refuse_unless_finite(loss, where)
+        sum_gradients(self.team, self.model.parameters())
         self.accelerator.clip_grad_norm_(self.model.parameters(), GRAD_CLIP_NORM)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -124,33 +154,48 @@ class Run:
         sums = np.zeros(3)
         for rows in self.val_batches:
             batch = self._load(rows)
-            loss = batch_loss(self.recipe, self.average, self.average.encode_images(*batch.images), batch).item()
-            self.refuse_unless_finite(loss, f"validation {_named(rows)}")
+            loss = measured_loss(self.recipe, self.average, batch, self.team)
+            self.refuse_unless_finite(loss, f"validation {named(rows)}")
             sums += len(rows) * np.array([loss, *loss_levels(self.recipe, batch)])
         found = dict(zip(("val_loss", "no_learning", "floor"), (sums / len(self.pairs.val)).tolist(), strict=True))
         return found | {"scale": self.average.logit_scale.item()}
 
     def keep(self, history: list[dict], folder: Path | None) -> None:
         """The state after an epoch: in memory as the last good one, and on disk if there is a folder."""
-        self.good = _copied(self.model)
+        self.good, self.within = _copied(self.model), Within(len(history))
         losses = [row["val_loss"] for row in history]
         if self.plan.patience and losses[-1] == min(losses):
             self.best = _copied(self.average)
         if folder:
-            groups = {"model": self.good, "best": self.best} | ({"average": _copied(self.average)} if self.plan.ema else {})
-            save_state(folder, {"settings": self.about, "history": history}, groups, self.optimizer)
+            self.save(history, folder)
+
+    def save(self, history: list[dict], folder: Path) -> None:
+        """What `resume` reads."""
+        done, ema = self.within, {"average": self.average.state_dict()} if self.plan.ema else {}
+        groups = {"model": self.model.state_dict(), "best": self.best, "random": done.random} | ema
+        groups |= {"good": self.good} if done.losses else {}
+        about = {"settings": self.about, "history": history, "steps": self.n_steps}
+        about["within"] = {"epoch": done.epoch, "losses": done.losses, "drawn": done.drawn}
+        save_state(folder, about, groups, self.optimizer)
 
     def resume(self, folder: Path) -> list[dict]:
         """Goes to where an earlier run of the same settings stopped; its history."""
         self.about = self.settings()
         found = load_state(folder, self.about, self.optimizer)
-        if found is None:
-            return []
-        about, groups = found
-        self.model.load_state_dict(groups["model"])
-        if self.plan.ema:
-            self.average.load_state_dict(groups["average"])
-        self.good, self.best = _copied(self.model), groups.get("best", {})
+        if not agreed(self.team, found is not None):
+            raise ValueError(
+                f"{folder.name}: some processes see an earlier state there and some do not; all need the same folder"
+            )
+        about, groups = found or ({"history": [], "within": {"epoch": 0}, "steps": 0}, {})
+        if found:
+            self.model.load_state_dict(groups["model"])
+            if self.plan.ema:
+                self.average.load_state_dict(groups["average"])
+            self.good, self.best = groups.get("good") or _copied(self.model), groups.get("best", {})
+        within, self.n_steps = Within(**about["within"], random=groups.get("random", {})), about["steps"]
+        self.left = within if within.losses else None
+        if self.team.rank == 0:
+            begin_trace(folder, self.n_steps)
         return about["history"]
 
     def is_over(self, history: list[dict]) -> bool:
@@ -179,10 +224,6 @@ class Run:
         from accelerate.utils import send_to_device
 
         return send_to_device(self.pairs.batch(rows, rng), self.accelerator.device)
-
-
-def _named(rows: Rows) -> str:
-    return f"(units {', '.join(map(str, rows[:4]))}, ...)"
 
 
 def _copied(model: TextSide) -> dict[str, Tensor]:

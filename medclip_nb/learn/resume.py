@@ -1,17 +1,22 @@
-"""The state of a run after an epoch: written whole or not at all, without pickle, so that a killed run goes on exactly."""
+"""The state of a run: written whole or not at all, without pickle, so that a killed run goes on exactly; its trace, its lock."""
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..files import whole
+from ..files import whole, write_text
 
 STATE = "training"  # folder inside the run's folder
+TRACE = "trace.csv"  # epoch, step and loss of each step, without a header
+LOCK, OWNER = "training.lock", "training.owner"  # held while a process trains; who it is
 
 
 def save_state(folder: Path, about: dict, tensors: dict[str, dict[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
@@ -56,3 +61,41 @@ def load_state(
         moments.setdefault(int(number), {})[name] = tensor
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
     return about, groups
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Inside, no other process trains in this folder. Raises ValueError, naming the one that does.
+
+    The operating system frees the lock of a process that has died, however it died.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = folder / OWNER
+    try:
+        lock = FileLock(folder / LOCK, timeout=0).acquire()
+    except Timeout:
+        who = owner.read_text() if owner.exists() else "another process"
+        raise ValueError(f"{folder.name}: {who} trains in this folder; wait for it, end it, or use another folder") from None
+    with lock:
+        write_text(owner, f"process {os.getpid()} on {socket.gethostname()}")
+        yield
+        owner.unlink(missing_ok=True)
+
+
+def read_trace(folder: Path) -> list[str]:
+    """Lines "epoch,step,loss" of each step that was done, in order; a last one that a kill cut short is left out."""
+    file = folder / TRACE
+    return file.read_text().splitlines(keepends=True)[: file.read_bytes().count(b"\n")] if file.exists() else []
+
+
+def begin_trace(folder: Path, n_done: int) -> None:
+    """Keeps the steps that the state knows; those after it are done again."""
+    write_text(folder / TRACE, "".join(read_trace(folder)[:n_done]))
+
+
+def trace_step(folder: Path, epoch: int, step: int, loss: float) -> None:
+    """Adds a step to the trace, in one write."""
+    with (folder / TRACE).open("a") as file:
+        file.write(f"{epoch},{step},{loss!r}\n")

@@ -1,6 +1,7 @@
 """One step: the gradient of a batch, whole or a few images at a time, and the moving average of the weights."""
 
 import copy
+import math
 
 import torch
 from jaxtyping import Float
@@ -8,20 +9,23 @@ from torch import Tensor
 
 from ..config import Recipe
 from ..model.dual_encoder import TextSide
-from .losses import floor_level, no_learning_level, recipe_loss
-from .pairs import Batch, Pairs
+from .batch import Batch, Pairs, Term
+from .losses import floor_level, loss_in_chunks, no_learning_level, recipe_loss
+from .processes import ALONE, Team, gathered, gathered_units, joined_norms, share, span, total
 
 OVERFIT_RATE = 4e-3
 
 
-def backward(model: TextSide, batch: Batch, recipe: Recipe, accelerator, *, micro_batch: int = 0) -> float:
+def backward(model: TextSide, batch: Batch, recipe: Recipe, accelerator, *, micro_batch: int = 0, team: Team = ALONE) -> float:
     """Adds the gradient of the batch's loss to the weights; the loss. A loss that is not finite leaves no gradient.
 
+    Of several processes each embeds its share of the images and adds its part of the gradient: `sum_gradients` makes it whole.
     With a `micro_batch` images are encoded twice, a few at a time: first without a gradient, to have the loss of the whole batch
     and its gradient by embedding, then again to carry that on (Gao et al. 2021, "GradCache"). Memory falls, the negatives stay.
     Equal to the whole batch but for batch normalisation, whose statistics are then those of the few.
     """
-    parts = model.parts(batch.images, micro_batch) if micro_batch else [batch.images]
+    own = tuple(share(team, images) for images in batch.images)
+    parts = (model.parts(own, micro_batch) if micro_batch else []) or [own]
     seed = torch.initial_seed() if len(parts) == 1 else int(torch.randint(2**31, ()))
 
     def encode(i: int) -> Tensor:
@@ -30,27 +34,51 @@ def backward(model: TextSide, batch: Batch, recipe: Recipe, accelerator, *, micr
         with accelerator.autocast():
             return model.encode_images(*parts[i])
 
-    with torch.set_grad_enabled(len(parts) == 1):
-        embedded = [encode(i) for i in range(len(parts))]
-    image_emb, n_units = torch.cat(embedded), [len(part) for part in embedded]
-    cached = image_emb if len(parts) == 1 else image_emb.requires_grad_()
-    with accelerator.autocast():
-        loss = batch_loss(recipe, model, cached, batch)
-    if torch.isfinite(loss):
-        accelerator.backward(loss)
-        if len(parts) > 1:
-            for i, gradient in enumerate(cached.grad.split(n_units)):
-                accelerator.backward((encode(i) * gradient).sum())
-    return loss.item()
+    with joined_norms(ALONE if micro_batch else team, model, batch.images):
+        with torch.set_grad_enabled(len(parts) == 1):
+            embedded = [encode(i) for i in range(len(parts))]
+        image_emb, n_units = torch.cat(embedded), [len(part) for part in embedded]
+        cached = image_emb if len(parts) == 1 else image_emb.requires_grad_()
+        with accelerator.autocast():
+            loss = batch_loss(recipe, model, gathered_units(team, cached, group_sizes(model, batch.images)), batch, team)
+        value = total(team, loss)
+        if math.isfinite(value):
+            accelerator.backward(loss)
+            if len(parts) > 1:
+                for i, gradient in enumerate(cached.grad.split(n_units)):
+                    encode(i).backward(gradient)  # which the accelerator has scaled already
+    return value
 
 
-def batch_loss(recipe: Recipe, model: TextSide, image_emb: Tensor, batch: Batch) -> Float[Tensor, ""]:
-    """The loss of a batch whose images are embedded: the recipe's, summed over the terms by their weights."""
-    losses = [
-        t.weight * recipe_loss(recipe, model.logits(image_emb, model.encode_texts(t.features)), t.targets, t.targets_t, t.valid)
-        for t in batch.terms
-    ]
-    return torch.stack(losses).sum()
+def batch_loss(
+    recipe: Recipe, model: TextSide, image_emb: Float[Tensor, "unit ..."], batch: Batch, team: Team = ALONE
+) -> Float[Tensor, ""]:
+    """The loss of a batch whose images are embedded: the recipe's, summed over the terms by their weights.
+
+    Of several processes each has a part, and the parts add up to the loss.
+    """
+    return torch.stack([t.weight * _term_loss(recipe, model, image_emb, t, team) for t in batch.terms]).sum()
+
+
+@torch.inference_mode()
+def measured_loss(recipe: Recipe, model: TextSide, batch: Batch, team: Team = ALONE) -> float:
+    """The loss of a batch, for validation; each process embeds its share."""
+    own = model.encode_images(*(share(team, images) for images in batch.images))
+    return total(team, batch_loss(recipe, model, gathered_units(team, own, group_sizes(model, batch.images)), batch, team))
+
+
+def group_sizes(model: TextSide, images: tuple[Tensor, ...]) -> list[int]:
+    """How many images there are of each kind that the model embeds one after the other."""
+    return [len(group[0]) for group in model.parts(images, max(map(len, images)))]
+
+
+def _term_loss(recipe: Recipe, model: TextSide, image_emb: Tensor, term: Term, team: Team) -> Float[Tensor, ""]:
+    """A small batch has one matrix of all pairs, whose loss the processes halve; of a large one each computes its own rows."""
+    text_emb = gathered(team, model.encode_texts(share(team, term.features)))
+    if term.answers is None:
+        return recipe_loss(recipe, model.logits(image_emb, text_emb), term.targets, term.targets_t, term.valid) / team.size
+    rows = span(team, term.answers.n_units), span(team, term.answers.n_owned)
+    return loss_in_chunks(recipe, (image_emb, text_emb), model.logits, term.answers, span=rows)
 
 
 def loss_levels(recipe: Recipe, batch: Batch) -> tuple[float, float]:

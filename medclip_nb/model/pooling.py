@@ -27,7 +27,11 @@ class MeanMax(nn.BatchNorm1d):
 
     def forward(self, features: Float[Tensor, "b dim *grid"]) -> Float[Tensor, "b dim_twice"]:
         cells = features.flatten(2)
-        return super().forward(torch.cat([cells.mean(-1), cells.amax(-1)], dim=-1).float())
+        return self.normalised(torch.cat([cells.mean(-1), cells.amax(-1)], dim=-1).float())
+
+    def normalised(self, pooled: Float[Tensor, "b dim_twice"]) -> Float[Tensor, "b dim_twice"]:
+        """The batch norm alone, which several processes do together."""
+        return super().forward(pooled)
 
 
 class Grid(nn.Module):

@@ -1,0 +1,36 @@
+"""Training without a notebook, and what several processes may be started for."""
+
+import json
+
+import pytest
+from safetensors.torch import load_file
+
+from medclip_nb.__main__ import refused
+from medclip_nb.cli import main
+from medclip_nb.explore import train
+from medclip_nb.learn.resume import STATE, TRACE
+
+
+@pytest.mark.parametrize("command", [["run", "05"], ["experiment", "torso"], ["lab"], []])
+def test_several_processes_do_not_run_notebooks(command):
+    assert "done by one process" in refused(command, {"WORLD_SIZE": "2"})
+    assert refused(command, {"WORLD_SIZE": "1"}) == refused(command, {}) == ""
+
+
+def test_several_processes_may_train():
+    assert refused(["train", "torso"], {"WORLD_SIZE": "2"}) == ""
+
+
+def test_a_folder_of_pictures_is_trained_on_and_the_model_history_and_trace_are_there(picture_folder, capsys, monkeypatch):
+    monkeypatch.setattr(train, "refuse", lambda data, recipes: None)  # six patients are too few for a report, which is not made
+    assert main(["train", str(picture_folder), "--recipe", "siglip", "--preset", "smoke"]) == 0
+    folder = train.Path(capsys.readouterr().out.strip().splitlines()[-1])
+    assert load_file(folder / "model" / "model.safetensors")
+    assert (folder / "history.csv").exists()
+    steps = (folder / "siglip" / TRACE).read_text().splitlines()
+    assert json.loads((folder / "siglip" / STATE / "state.json").read_text())["steps"] == len(steps)
+
+
+def test_an_unknown_recipe_is_an_error_in_one_line(capsys):
+    assert main(["train", "torso", "--recipe", "unknown"]) == 2
+    assert "unknown" in capsys.readouterr().err
