@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medclip_nb import config
 from medclip_nb.pages.course import choose
 from medclip_nb.pages.execute import injected
 
@@ -117,7 +118,7 @@ def test_nbval_accepts_a_lesson_that_trains_nothing(lesson, reports, tmp_path):
 def test_lessons_run_on_real_images_of_medpix(reports, real_data):
     done = run_cli("run", "05", "11", "--preset", "smoke", "--data", str(real_data / "MedPix-2.0"))
     assert done.returncode == 0, done.stderr[-3000:]
-    folder = reports.parent / "artifacts" / "lessons" / "05-MedPix-2.0-smoke-seed0"
+    folder = reports.parent / "artifacts" / "lessons" / f"05-{config.label_of((real_data / 'MedPix-2.0').resolve())}-smoke-seed0"
     figures = {f["name"]: f for f in json.loads((folder / "metrics.json").read_text())["figures"]}
     assert figures["zero-shot modality accuracy"]["low"] > figures["zero-shot modality accuracy"]["chance"]
 

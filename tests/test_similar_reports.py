@@ -9,7 +9,7 @@ import pytest
 
 from medclip_nb import config
 from medclip_nb.data.manifest import ManifestError
-from medclip_nb.explore import experiment
+from medclip_nb.explore.prepare import prepare
 from medclip_nb.lesson import head_studies, selip, selip_scores, transfer
 from medclip_nb.lesson import similar_reports as look
 from medclip_nb.lesson.notebook import Lesson
@@ -171,7 +171,7 @@ def test_volumes_of_ones_own_get_a_volume_tower_and_the_reports_their_findings(l
     table.attrs.update(lesson.data.manifest.attrs)
     own = Lesson("90", preset=SMOKE, seed=0, dataset="head")
     own._data = replace(lesson.data, name="own", manifest=table, synthetic=False)
-    made = experiment.prepare(own, "selip")
+    made = prepare(own, "selip")
     assert made.model.config.dims == 3
     assert made.pairs.similarity.shape == (len(made.units.texts),) * 2
     assert len(made.units.table) == len(table)

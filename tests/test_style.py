@@ -47,7 +47,7 @@ MOST_LINES = {
     "show": 1_700,
     "lesson": 4_900,
     "pages": 1_300,
-    "explore": 2_050,
+    "explore": 2_100,
 }
 MOST_MODULE_LINES, MOST_FUNCTION_LINES = 230, 30
 FRAMEWORK_NAMES = {"forward", "error"}  # documented by the class they override

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from medclip_nb.__main__ import refused
 from medclip_nb.cli import main
-from medclip_nb.explore import train
+from medclip_nb.explore import prepare, train
 from medclip_nb.learn.resume import STATE, TRACE
 
 
@@ -22,7 +22,7 @@ def test_several_processes_may_train():
 
 
 def test_a_folder_of_pictures_is_trained_on_and_the_model_history_and_trace_are_there(picture_folder, capsys, monkeypatch):
-    monkeypatch.setattr(train, "refuse", lambda data, recipes: None)  # six patients are too few for a report, which is not made
+    monkeypatch.setattr(prepare, "refuse", lambda data, recipes: None)  # six patients are too few for a report, which is not made
     assert main(["train", str(picture_folder), "--recipe", "siglip", "--preset", "smoke"]) == 0
     folder = train.Path(capsys.readouterr().out.strip().splitlines()[-1])
     assert load_file(folder / "model" / "model.safetensors")
