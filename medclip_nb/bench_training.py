@@ -10,6 +10,7 @@ from .data import catalog
 from .data.studies import load_units
 from .learn.batch import Answers
 from .learn.losses import loss_in_chunks, recipe_loss
+from .learn.memory import kept_for_backward
 from .learn.organ_pairs import OrganPairs
 from .learn.organ_units import organ_units
 from .learn.pairs import ImagePairs
@@ -89,13 +90,9 @@ def loss_memory() -> list[Figures]:
 
 def _kept(n: int, linear: bool) -> float:
     images, texts = (torch.nn.functional.normalize(torch.randn(n, LOSS_DIM)).requires_grad_() for _ in range(2))
-    kept, recipe = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in (images, texts)}, RECIPES["clip"]
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    recipe = RECIPES["clip"]
+    with kept_for_backward() as kept:
+        kept |= {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in (images, texts)}
         if linear:
             answers = Answers(n, n, lambda rows, columns: identity(torch.arange(n), rows)[0][:, columns])
             logits_of = lambda x, y: 10 * x @ y.T  # noqa: E731

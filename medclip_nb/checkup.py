@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from . import config
+from .config import n_cores
 
 PROJECT = "medclip_nb"
 STATES = ("ok", "note", "warning", "problem")  # a problem stops lessons; a warning part of them; a note nothing
@@ -153,11 +154,6 @@ def widgets() -> Finding:
         return Finding("widgets", "ok", f"jupyterlab_widgets {metadata.version('jupyterlab_widgets')}")
     remedy = f"{PIP} --force-reinstall --no-deps jupyterlab_widgets, then reload the page"
     return Finding("widgets", "warning", "JupyterLab's widget manager is missing: sliders do not show", remedy)
-
-
-def n_cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cores() -> Finding:

@@ -116,6 +116,11 @@ def choose(table: dict, kind: str, name: str):
     return table[name]
 
 
+def n_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def home() -> Path:
     """Folder that run products go to: $MEDCLIP_NB_HOME, else the working directory."""
     return Path(os.path.abspath(os.environ.get("MEDCLIP_NB_HOME") or "."))

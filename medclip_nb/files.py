@@ -6,7 +6,7 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +35,23 @@ def whole(path: str | Path, *, keep: bool = False) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(lock: str | Path, busy: Callable[[], str]) -> Iterator[None]:
+    """Inside, no other process holds this lock file. Raises ValueError, with what `busy` says, if one does.
+
+    The operating system frees the lock of a process that has died, however it died.
+    """
+    from filelock import FileLock, Timeout  # torch needs it
+
+    Path(lock).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        own = FileLock(lock, timeout=0).acquire()
+    except Timeout:
+        raise ValueError(busy()) from None
+    with own:
+        yield
 
 
 def write_text(path: str | Path, text: str) -> Path:

@@ -1,14 +1,13 @@
 """An evaluation as one self-contained page: the scores, the confusion matrix, and some answers to look at."""
 
-import base64
 import io
 from datetime import datetime
 
 import numpy as np
 
-from ..pages.audit_page import _png
 from ..pages.site import style, template
 from ..show.plots import confusion, set_style
+from ..show.uris import png_uri, uri
 from .evaluate import Evaluation
 
 MOST_CLASSES = 15  # in the confusion matrix: the most frequent ones
@@ -37,7 +36,7 @@ def _figure(found: Evaluation) -> str:
     figure, file = confusion(found.confusion.loc[kept, kept]).figure, io.BytesIO()
     figure.savefig(file, format="png", dpi=90, bbox_inches="tight")
     plt.close(figure)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return uri(file.getvalue())
 
 
 def _shown(found: Evaluation, example: dict) -> dict:
@@ -46,4 +45,4 @@ def _shown(found: Evaluation, example: dict) -> dict:
     channels = images[0, :, images.shape[2] // 2]
     grey = channels[min(1, len(channels) - 1)]
     picture = np.ascontiguousarray(channels.transpose(1, 2, 0)) if found.judged.colour else grey
-    return example | {"uri": _png(picture), "id": row["study_id"], "text": row["text"]}
+    return example | {"uri": png_uri(picture), "id": row["study_id"], "text": row["text"]}

@@ -1,6 +1,5 @@
 """What a model answers to some test images, as a page shows it: a small picture, what is true, and the texts it finds first."""
 
-import base64
 from dataclasses import replace
 from io import BytesIO
 
@@ -14,6 +13,7 @@ from ..learn.organ_units import OrganUnits
 from ..lesson import ct_glip
 from ..measure.organs import State, state_cosines
 from ..model.organ_encoder import OrganEncoder
+from ..show.uris import uri
 
 N_EXAMPLES, N_FOUND = 6, 3  # images, each of another patient, and the texts of each
 SIDE_PX = 128
@@ -76,4 +76,4 @@ def data_uri(pixels: UInt8[np.ndarray, "row column"]) -> str:
     file, picture = BytesIO(), Image.fromarray(pixels)
     picture.thumbnail((SIDE_PX, SIDE_PX))
     picture.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return uri(file.getvalue(), "jpeg")

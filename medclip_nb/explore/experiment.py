@@ -74,11 +74,16 @@ def one_batch(made: Made) -> tuple[Bool[np.ndarray, "unit text"], ...]:
 def train(lesson: Lesson, made: Made) -> pd.DataFrame:
     """Trains by the preset's plan; gives the history. The model is saved, ready to be loaded again."""
     history = steps.fit(lesson, made.model, made.pairs, recipe=made.recipe, plan=made.plan)
+    hand_over(lesson, made, history)
+    return history
+
+
+def hand_over(lesson: Lesson, made: Made, history: pd.DataFrame) -> None:
+    """Saves the model, ready to be loaded again, and the history."""
     if of_organs(made.recipe):
         grounding.hand_over(lesson, made.model, made.units, history)
     else:
         steps.hand_over(lesson, lesson.folder, model=made.model, units=made.units, history=history, recipe=made.recipe)
-    return history
 
 
 def score(lesson: Lesson, made: Made, history: pd.DataFrame) -> Result:

@@ -18,14 +18,13 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-from filelock import FileLock, Timeout  # torch needs it
 
 from .. import __version__, config
 from ..config import RECIPES, choose
 from ..data import catalog
 from ..data.catalog import Dataset
 from ..data.manifest import PATHS, digest
-from ..files import sha256, whole, write_text
+from ..files import held, sha256, whole, write_text
 from ..pages import course
 from ..pages.execute import Runner, execute
 from ..pages.progress import Progress
@@ -117,13 +116,8 @@ def _alone(grid: Grid) -> Iterator[None]:
     files = (grid.folder / ".lock", config.artifacts_dir() / "lessons" / f".{label}.lock")
     with ExitStack() as locks:
         for file in files:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                locks.enter_context(FileLock(file, timeout=0))
-            except Timeout:
-                raise ValueError(
-                    f"{file.parent}: another experiment on {grid.data.name} is running here; wait for its end"
-                ) from None
+            busy = f"{file.parent}: another experiment on {grid.data.name} is running here; wait for its end"
+            locks.enter_context(held(file, lambda busy=busy: busy))
         yield
 
 

@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from ..config import PRESETS, choose
 from ..data.catalog import EMBEDDED, locate
 from ..learn.plan import accelerator_of
 from ..learn.pretrain import pretrain
-from ..lesson import grounding, steps
 from ..lesson.notebook import Lesson
-from .arms import number_of, of_organs
-from .prepare import Made, prepare
+from .arms import number_of
+from .experiment import hand_over
+from .prepare import prepare
 
 
 def run(dataset: str, recipe: str, *, preset: str, seed: int) -> Path:
@@ -27,14 +25,6 @@ def run(dataset: str, recipe: str, *, preset: str, seed: int) -> Path:
     is_first = accelerator_of(made.plan).is_main_process
     history = pretrain(made.model, made.pairs, recipe=made.recipe, plan=made.plan, folder=lesson.folder / recipe)
     if is_first:
+        made.model.cpu()
         hand_over(lesson, made, history)
     return lesson.folder
-
-
-def hand_over(lesson: Lesson, made: Made, history: pd.DataFrame) -> None:
-    """Saves the model, from a CPU, and the history."""
-    model = made.model.cpu()
-    if of_organs(made.recipe):
-        grounding.hand_over(lesson, model, made.units, history)
-    else:
-        steps.hand_over(lesson, lesson.folder, model=model, units=made.units, history=history, recipe=made.recipe)

@@ -1,6 +1,8 @@
 """How much memory a training step needs, before the first one is done: weights and what a backward pass keeps, by the unit."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -45,23 +47,31 @@ def need_of(model: TextSide, pairs: Pairs, *, recipe: Recipe, plan: Plan) -> Nee
     return Need(copies * weights + max(few - TRIED[0] * per_row, 0), per_row, plan.batch_size, plan.micro_batch)
 
 
+@contextmanager
+def kept_for_backward() -> Iterator[dict[int, int]]:
+    """Inside, bytes by storage of all tensors that passes keep for their backward pass; they must be alive when one looks."""
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        yield kept
+
+
 def kept_bytes(model: TextSide, pairs: Pairs, recipe: Recipe, n_rows: int) -> int:
     """Bytes of different tensors, weights left aside, that are kept for the backward pass of a batch of so many rows."""
     from accelerate.utils import send_to_device
 
     model = copy.deepcopy(model).train()
-    own, kept = {p.untyped_storage().data_ptr() for p in model.parameters()}, {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     batch = send_to_device(pairs.batch(pairs.train[:n_rows]), next(model.parameters()).device)
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with kept_for_backward() as kept:
         loss = batch_loss(recipe, model, model.encode_images(*batch.images), batch)
-    return sum(kept.values()) if loss.requires_grad else 0  # the loss is alive until here, and so is all that it keeps
+    grown = sum(n for storage, n in kept.items() if storage not in own)
+    return grown if loss.requires_grad else 0  # the loss is alive until here, and so is all that it keeps
 
 
 def refuse_unless_it_fits(need: Need, available: float) -> None:

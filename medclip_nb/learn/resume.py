@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..files import whole, write_text
+from ..files import held, whole, write_text
 
 STATE = "training"  # folder inside the run's folder
 TRACE = "trace.csv"  # epoch, step and loss of each step, without a header
@@ -65,20 +65,14 @@ def load_state(
 
 @contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Inside, no other process trains in this folder. Raises ValueError, naming the one that does.
-
-    The operating system frees the lock of a process that has died, however it died.
-    """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
+    """Inside, no other process trains in this folder. Raises ValueError, naming the one that does."""
     owner = folder / OWNER
-    try:
-        lock = FileLock(folder / LOCK, timeout=0).acquire()
-    except Timeout:
+
+    def busy() -> str:
         who = owner.read_text() if owner.exists() else "another process"
-        raise ValueError(f"{folder.name}: {who} trains in this folder; wait for it, end it, or use another folder") from None
-    with lock:
+        return f"{folder.name}: {who} trains in this folder; wait for it, end it, or use another folder"
+
+    with held(folder / LOCK, busy):
         write_text(owner, f"process {os.getpid()} on {socket.gethostname()}")
         yield
         owner.unlink(missing_ok=True)

@@ -1,7 +1,5 @@
 """An audit as one self-contained page: what was found, what to do about it, and the images in question."""
 
-import base64
-import io
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from ..data.audit import SEVERITIES
 from ..data.preprocessing import Preprocessing, preprocess
 from ..data.readers import ImageError, read_image, reorient
 from ..files import write_text
+from ..show.uris import png_uri
 from .site import style, template
 
 MOST_IMAGES = 12  # of one finding
@@ -54,7 +53,7 @@ def _figure(table: pd.DataFrame, i: int, closed: bool) -> dict[str, str]:
     row, uri, why = table.iloc[i], "", "no image"
     if row["image"]:
         try:
-            uri = "" if closed else _png(_views(Path(table.attrs["root"]) / row["image"]))
+            uri = "" if closed else png_uri(_views(Path(table.attrs["root"]) / row["image"]))
         except ImageError:
             why = "cannot be read"
     about = ", ".join(filter(None, [row["patient_id"] * (row["patient_id"] != row["study_id"]), row["split"]]))
@@ -67,11 +66,3 @@ def _views(path: Path) -> UInt8[np.ndarray, "row column"]:
         return preprocess(image, Preprocessing((1, SIDE_PX, SIDE_PX)))[0, 0]
     cube = preprocess(image, Preprocessing((SIDE_PX, SIDE_PX, SIDE_PX)))[0]
     return np.hstack([cube[SIDE_PX // 2], cube[::-1, SIDE_PX // 2]])
-
-
-def _png(picture: UInt8[np.ndarray, "row column"]) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 
 from .. import config
+from ..config import n_cores
 from ..files import write_text
 from .execute import PARAMETERS, Runner, execute, literals, tagged
 from .progress import Progress
@@ -100,11 +101,6 @@ def run_course(numbers: list[str] | None = None, *, preset: str, dataset: str | 
     finally:
         runner.stop()
     return sorted(outcomes, key=lambda outcome: outcome.number)
-
-
-def n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def schedule(

@@ -1,6 +1,5 @@
 """Executed notebooks -> self-contained pages and an index: no script, no network, light and dark."""
 
-import base64
 import html
 import json
 import math
@@ -12,6 +11,7 @@ from pathlib import Path
 import nbformat
 
 from ..files import write_text
+from ..show.uris import uri
 
 TEMPLATES = Path(__file__).parent / "templates"
 PARTS = {  # number of a part's first lesson -> its name and what it is for
@@ -175,7 +175,7 @@ def on_unit_scale(figure: dict) -> bool:
 
 def data_uri(path: Path) -> str:
     """A PNG file as a data URI; empty when there is none."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() if path.is_file() else ""
+    return uri(path.read_bytes()) if path.is_file() else ""
 
 
 @cache

@@ -1,6 +1,5 @@
 """What the widgets share: two forms in one output, errors that are seen, escaped texts and pictures inside HTML."""
 
-import base64
 import io
 from collections.abc import Callable
 from html import escape
@@ -10,6 +9,7 @@ from jaxtyping import Shaped, UInt8
 from matplotlib.figure import Figure
 
 from .text import CONTROL
+from .uris import png_uri
 
 LONGEST = 240  # characters of a text that are shown
 NOTE = "font-size:90%;margin:.3em 0"
@@ -62,13 +62,8 @@ def number(value: float | np.floating) -> str:
 
 def image_html(picture: UInt8[np.ndarray, "row column *channel"], *, alt: str, width: int, height: int | None = None) -> str:
     """A picture inside HTML, with no file beside it; pixels stay square cells when it grows."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "png")
     size = f"width:{width}px;height:{f'{height}px' if height else 'auto'};max-width:100%;image-rendering:pixelated"
-    content = base64.b64encode(file.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{content}" alt="{plain(alt)}" style="{size}">'
+    return f'<img src="{png_uri(picture)}" alt="{plain(alt)}" style="{size}">'
 
 
 def refuse_nan(name: str, values: Shaped[np.ndarray, "..."]) -> None:
