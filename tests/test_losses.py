@@ -12,14 +12,14 @@ from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from medclip_nb.config import RECIPES
+from medclip_nb.learn.batch import Answers
 from medclip_nb.learn.losses import (
-    contrastive_loss_linear,
     cross_entropy,
     floor_level,
+    loss_in_chunks,
     no_learning_level,
     recipe_loss,
     sigmoid_loss,
-    sigmoid_loss_linear,
     soft_contrastive_loss,
 )
 from medclip_nb.learn.targets import TARGETS, from_relation, identity, same_text, similarity_mixed
@@ -195,15 +195,20 @@ def leaves():
     return [t.clone().requires_grad_() for t in (images, texts, *numbers)]
 
 
+def in_chunks(recipe, images, texts, logits_of, relation, *, chunk):
+    """The memory-linear loss of all pairs, with what is right as a matrix or as a function of units and texts."""
+    n, block = len(images), relation if callable(relation) else lambda rows, columns: relation[rows, columns]
+    every = (slice(0, n), slice(0, n))
+    return loss_in_chunks(RECIPES[recipe], (images, texts), logits_of, Answers(n, n, block), span=every, chunk=chunk)
+
+
 @pytest.mark.parametrize("chunk", [1, 3, 8, 100])
 @pytest.mark.parametrize("targets", [identity, same_text])
 def test_the_linear_form_is_the_same_loss_with_the_same_gradients(targets, chunk):
-    def targets_of(rows):
-        return tuple(map(exact, targets(IDS, rows)))
-
     images, texts, scale, _ = given = leaves()
-    plain = soft_contrastive_loss(scale * images @ texts.T, *targets_of(slice(None)))
-    linear = contrastive_loss_linear(images, texts, scale, targets_of, chunk=chunk)
+    plain = soft_contrastive_loss(scale * images @ texts.T, *map(exact, targets(IDS)))
+    relation = (targets(IDS)[0] > 0).double()
+    linear = in_chunks("clip", images, texts, lambda x, y: scale * x @ y.T, relation, chunk=chunk)
     assert_same(*((value, torch.autograd.grad(value, given[:3])) for value in (plain, linear)))
 
 
@@ -211,7 +216,7 @@ def test_the_linear_form_is_the_same_loss_with_the_same_gradients(targets, chunk
 def test_the_linear_sigmoid_is_the_same_loss_with_the_same_gradients(chunk):
     images, texts, scale, bias = given = leaves()
     plain = sigmoid_loss(scale * images @ texts.T + bias, IDS[:, None] == IDS)
-    linear = sigmoid_loss_linear(images, texts, scale, bias, lambda rows: IDS[rows, None] == IDS, chunk=chunk)
+    linear = in_chunks("siglip", images, texts, lambda x, y: scale * x @ y.T + bias, IDS[:, None] == IDS, chunk=chunk)
     assert_same(*((value, torch.autograd.grad(value, given)) for value in (plain, linear)))
 
 
@@ -246,9 +251,10 @@ def test_the_linear_forms_neither_make_nor_keep_a_matrix_of_all_pairs():
     images, texts = (random(n, 4, seed=s).requires_grad_() for s in (0, 1))
     scale, bias = torch.tensor(3.0, dtype=torch.float64), torch.tensor(-1.0, dtype=torch.float64)
     plain = lambda: soft_contrastive_loss(scale * images @ texts.T, *same_text(ids))  # noqa: E731
+    same = lambda rows, columns: ids[rows, None] == ids[columns]  # noqa: E731
     linear = [
-        lambda: contrastive_loss_linear(images, texts, scale, lambda rows: same_text(ids, rows), chunk=chunk),
-        lambda: sigmoid_loss_linear(images, texts, scale, bias, lambda rows: ids[rows, None] == ids, chunk=chunk),
+        lambda: in_chunks("clip", images, texts, lambda x, y: scale * x @ y.T, same, chunk=chunk),
+        lambda: in_chunks("siglip", images, texts, lambda x, y: scale * x @ y.T + bias, same, chunk=chunk),
     ]
     assert min(largest_tensor(plain), kept_between_the_passes(plain)) >= n * n
     for loss in linear:

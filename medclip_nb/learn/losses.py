@@ -1,7 +1,7 @@
 """The one equation. What differs between papers is in the targets; here is what a wrong answer costs.
 
-The memory-linear forms take embeddings instead of logits: they make a few rows of logits at a time, forget them, and make them
-again for the gradient, so that a batch of 30,000 needs no matrix of 30,000 x 30,000.
+The memory-linear form, `loss_in_chunks`, takes embeddings instead of logits: it makes a few rows of logits at a time, forgets
+them, and makes them again for the gradient, so that a batch of 30,000 needs no matrix of 30,000 x 30,000.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,6 @@ from torch.utils.checkpoint import checkpoint
 
 from ..config import Recipe
 from .batch import CHUNK, Answers
-from .targets import Targets
 
 Span = tuple[slice, slice]  # of the units and of the owned texts
 
@@ -60,42 +59,6 @@ def recipe_loss(
     if recipe.loss == "sigmoid":
         return sigmoid_loss(logits, targets > 0, valid)
     return soft_contrastive_loss(logits, targets, targets_t, valid)
-
-
-def contrastive_loss_linear(
-    image_emb: Float[Tensor, "n dim"],
-    text_emb: Float[Tensor, "n dim"],
-    logit_scale: Float[Tensor, ""],
-    targets_of: Callable[[slice], Targets],
-    *,
-    chunk: int = CHUNK,
-) -> Float[Tensor, ""]:
-    """`soft_contrastive_loss` of n pairs with memory linear in n; `targets_of(rows)` gives those rows of both target matrices."""
-
-    def part(rows: slice) -> Float[Tensor, ""]:
-        targets, targets_t = targets_of(rows)
-        images, texts = logit_scale * image_emb[rows] @ text_emb.T, logit_scale * text_emb[rows] @ image_emb.T
-        return len(targets) * (cross_entropy(images, targets) + cross_entropy(texts, targets_t)) / 2
-
-    return _in_chunks(part, len(image_emb), chunk)
-
-
-def sigmoid_loss_linear(
-    image_emb: Float[Tensor, "n dim"],
-    text_emb: Float[Tensor, "n dim"],
-    logit_scale: Float[Tensor, ""],
-    bias: Float[Tensor, ""],
-    right_of: Callable[[slice], Bool[Tensor, "row n"]],
-    *,
-    chunk: int = CHUNK,
-) -> Float[Tensor, ""]:
-    """`sigmoid_loss` of n pairs with memory linear in n."""
-
-    def part(rows: slice) -> Float[Tensor, ""]:
-        right = right_of(rows)
-        return len(right) * sigmoid_loss(logit_scale * image_emb[rows] @ text_emb.T + bias, right)
-
-    return _in_chunks(part, len(image_emb), chunk)
 
 
 def loss_in_chunks(
@@ -197,12 +160,6 @@ def _one_answer(right: Float[Tensor, "*b"], asked: Float[Tensor, "*b"]) -> Float
 
 def _entropy(targets: Float[Tensor, "row column"], answers: Float[Tensor, "row column"]) -> Float[Tensor, ""]:
     return -torch.xlogy(targets.double(), answers).sum(1).mean()
-
-
-def _in_chunks(part: Callable[[slice], Tensor], n: int, chunk: int) -> Float[Tensor, ""]:
-    """Mean over n rows of `part`, which gives the sum over some; each is made again in the backward pass."""
-    pieces = [checkpoint(part, slice(i, i + chunk), use_reentrant=False) for i in range(0, n, chunk)]
-    return torch.stack(pieces).sum() / n
 
 
 def _wide(logits: Tensor) -> Tensor:
