@@ -94,3 +94,25 @@ def picture_folder(tmp_path) -> Path:
     table = pd.DataFrame({"image": [f"{i}.png" for i in range(12)], "text": [f"finding {i % 4}" for i in range(12)]})
     table.assign(patient_id=[f"p{i // 2}" for i in range(12)]).to_csv(tmp_path / "texts.csv", index=False)
     return tmp_path
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of hostile inputs: what each kind came to."""
+    rows = [
+        (kind, outcome)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        for name, kind in getattr(report, "user_properties", ())
+        if name == "hostile"
+    ]
+    if not rows:
+        return
+    counts = {
+        word: sum(f"|{word}|" in kind and outcome == "passed" for kind, outcome in rows) for word in ("refused", "repaired")
+    }
+    terminalreporter.section("hostile inputs")
+    for kind, outcome in sorted(rows) if terminalreporter.verbosity > 0 else []:
+        terminalreporter.write_line(f"{outcome:6}  {kind.replace('|', '  ')}")
+    silent = len(rows) - sum(counts.values())
+    told = ", ".join(f"{n} {word}" for word, n in counts.items())
+    terminalreporter.write_line(f"{len(rows)} kinds: {told}, {silent} wrong (-v shows the table)")

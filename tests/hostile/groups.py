@@ -1,0 +1,5 @@
+"""The modules of kinds, in the order of the table."""
+
+from . import images
+
+ALL = (images,)
