@@ -111,7 +111,7 @@ def pytest_terminal_summary(terminalreporter):
         word: sum(f"|{word}|" in kind and outcome == "passed" for kind, outcome in rows) for word in ("refused", "repaired")
     }
     terminalreporter.section("hostile inputs")
-    for kind, outcome in sorted(rows) if terminalreporter.verbosity > 0 else []:
+    for kind, outcome in sorted(rows) if terminalreporter.verbosity >= 0 else []:
         terminalreporter.write_line(f"{outcome:6}  {kind.replace('|', '  ')}")
     silent = len(rows) - sum(counts.values())
     told = ", ".join(f"{n} {word}" for word, n in counts.items())
