@@ -137,14 +137,14 @@ def _add_claims(commands):
 
 def claims_command(args: argparse.Namespace) -> int:
     """Runs studies and prints where their tables are; an interrupted one goes on from the trainings that are done."""
-    from .lesson import claims
+    from .claims import runner
 
     seeds = tuple(dict.fromkeys(args.seed))
     if args.commit and (args.preset != "cpu" or len(seeds) < 3):
         raise ValueError("--commit goes with preset cpu and at least three different seeds")
     folder = config.shipped("notebooks") / "results" if args.commit else Path(args.output or config.reports_dir() / "claims")
-    tables = claims.run(args.studies, preset=args.preset, seeds=seeds)
-    print(*claims.save(tables, folder), sep="\n")
+    tables = runner.run(args.studies, preset=args.preset, seeds=seeds)
+    print(*runner.save(tables, folder), sep="\n")
     return 0
 
 

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from medclip_nb import config
+from medclip_nb.claims import radclip, runner, studies
+from medclip_nb.claims.runner import Study
 from medclip_nb.config import PRESETS
-from medclip_nb.lesson import claims, studies
-from medclip_nb.lesson.claims import Study
+from medclip_nb.lesson import claims
 from medclip_nb.measure.statistics import mean_score
 
 SMOKE = PRESETS["smoke"]
@@ -62,7 +63,7 @@ def ran(monkeypatch, tmp_path) -> list:
     """Cells as they are run, of two made-up studies: "sum", and "more", which needs it."""
     cells = []
     monkeypatch.setenv("MEDCLIP_NB_HOME", str(tmp_path))
-    monkeypatch.setattr(claims, "ProcessPoolExecutor", SameProcess)
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", SameProcess)
     monkeypatch.setattr(
         studies, "STUDIES", {"sum": made_up("sum", cells), "more": made_up("more", cells, needs=(("sum", "good"),))}
     )
@@ -70,7 +71,7 @@ def ran(monkeypatch, tmp_path) -> list:
 
 
 def test_every_variant_runs_with_every_seed_and_the_table_is_made_of_what_they_found(ran):
-    tables = claims.run(["sum"], preset="smoke", seeds=(0, 2))
+    tables = runner.run(["sum"], preset="smoke", seeds=(0, 2))
     assert ran == [("sum", v, s) for v in ("good", "bad") for s in (0, 2)]
     assert tables["sum"].to_dict("list") == {
         "variant": ["good", "good", "bad", "bad"], "seed": [0, 2, 0, 2], "x": [0.5, 2.5, 0.5, 2.5], "preset": ["smoke"] * 4,
@@ -78,48 +79,48 @@ def test_every_variant_runs_with_every_seed_and_the_table_is_made_of_what_they_f
 
 
 def test_what_is_on_disk_is_not_run_again(ran):
-    first = claims.run(["sum"], preset="smoke", seeds=(0,))
-    again = claims.run(["sum"], preset="smoke", seeds=(0, 2))
+    first = runner.run(["sum"], preset="smoke", seeds=(0,))
+    again = runner.run(["sum"], preset="smoke", seeds=(0, 2))
     assert ran == [("sum", "good", 0), ("sum", "bad", 0), ("sum", "good", 2), ("sum", "bad", 2)]
     assert len(again["sum"]) == 2 * len(first["sum"])
 
 
 def test_an_interrupted_study_goes_on_where_it_stopped(ran):
     with pytest.raises(ValueError, match="out of luck"):
-        claims.run(["sum"], preset="smoke", seeds=(0, 1))
+        runner.run(["sum"], preset="smoke", seeds=(0, 1))
     kept = sorted(f.parent.name for f in (config.artifacts_dir() / "claims").rglob("found.npz"))
     assert kept == ["smoke-bad-seed0", "smoke-good-seed0", "smoke-good-seed1"]
     ran.clear()
     with pytest.raises(ValueError, match="out of luck"):
-        claims.run(["sum"], preset="smoke", seeds=(0, 1))
+        runner.run(["sum"], preset="smoke", seeds=(0, 1))
     assert ran == [("sum", "bad", 1)]
 
 
 def test_a_study_whose_models_are_needed_is_run_first_and_gives_no_table(ran):
-    tables = claims.run(["more"], preset="smoke", seeds=(2,))
+    tables = runner.run(["more"], preset="smoke", seeds=(2,))
     assert [name for name, _, _ in ran] == ["sum", "more", "more"]
     assert list(tables) == ["more"]
 
 
 def test_all_studies_run_when_none_is_named(ran):
-    assert list(claims.run([], preset="smoke", seeds=(0,))) == ["sum", "more"]
+    assert list(runner.run([], preset="smoke", seeds=(0,))) == ["sum", "more"]
 
 
 def test_an_unknown_study_is_refused_before_anything_runs(ran):
     with pytest.raises(ValueError, match="unknown study 'product'; choose one of: sum, more"):
-        claims.run(["sum", "product"], preset="smoke", seeds=(0,))
+        runner.run(["sum", "product"], preset="smoke", seeds=(0,))
     assert ran == []
 
 
 def test_a_cell_comes_back_as_it_was_found(ran):
-    claims._run_cell("sum", "good", 3, SMOKE)
-    found = claims._read(claims._file("sum", "good", 3, SMOKE))
+    runner._run_cell("sum", "good", 3, SMOKE)
+    found = runner._read(runner._file("sum", "good", 3, SMOKE))
     assert {name: array.tolist() for name, array in found.items()} == {"x": [3.5], "word": "good"}
 
 
 def test_every_cell_has_a_folder_of_its_own(ran):
     settings = [("sum", "good", 0, SMOKE), ("more", "good", 0, SMOKE), ("sum", "bad", 0, SMOKE), ("sum", "good", 1, SMOKE)]
-    folders = {claims.cell_folder(*s) for s in [*settings, ("sum", "good", 0, PRESETS["cpu"])]}
+    folders = {runner.cell_folder(*s) for s in [*settings, ("sum", "good", 0, PRESETS["cpu"])]}
     assert len(folders) == 5
 
 
@@ -139,7 +140,7 @@ def toy_table() -> pd.DataFrame:
 def lying_beside(tmp_path, monkeypatch):
     """The toy table, saved where the lessons read."""
     monkeypatch.setattr(config, "shipped", lambda folder: tmp_path / folder)
-    return claims.save({"toy": toy_table()}, tmp_path / "notebooks" / "results")
+    return runner.save({"toy": toy_table()}, tmp_path / "notebooks" / "results")
 
 
 def test_a_saved_table_comes_back_rounded_names_that_look_missing_included(lying_beside):
@@ -219,9 +220,9 @@ def test_in_a_table_beside_the_lessons_values_lie_in_their_intervals(shipped):
 def cells(torso) -> dict[str, dict]:
     """One slice encoder and one adapter on it, really trained, at preset smoke."""
     found = {}
-    for study, variant in (("slices", studies.BASE), ("pooling", "attention")):
-        claims._run_cell(study, variant, 0, SMOKE)
-        found[study] = claims._read(claims._file(study, variant, 0, SMOKE))
+    for study, variant in (("slices", radclip.BASE), ("pooling", "attention")):
+        runner._run_cell(study, variant, 0, SMOKE)
+        found[study] = runner._read(runner._file(study, variant, 0, SMOKE))
     return found
 
 
@@ -235,7 +236,7 @@ def test_a_slice_cell_scores_every_test_slice_and_leaves_its_model(cells, torso)
     n_test = (torso.manifest["split"] == "test").sum()
     assert cells["slices"]["scores"].shape == (n_test * torso.contract.size[0], 17)
     assert (np.abs(cells["slices"]["scores"]) <= 1 + 1e-6).all()
-    assert (claims.cell_folder("slices", studies.BASE, 0, SMOKE) / "model" / "model.safetensors").is_file()
+    assert (runner.cell_folder("slices", radclip.BASE, 0, SMOKE) / "model" / "model.safetensors").is_file()
 
 
 def test_a_pooling_cell_scores_and_ranks_every_test_study(cells, torso):
@@ -249,7 +250,7 @@ def test_a_pooling_cell_scores_and_ranks_every_test_study(cells, torso):
 def test_the_table_of_slices_says_mean_seeds_findings_and_differences(cells):
     found, rng = cells["slices"], np.random.default_rng(0)
     noisy = {"scores": found["scores"] + rng.normal(0, 0.3, found["scores"].shape)}
-    table = studies.slices_table({("a", 0): found, ("a", 1): noisy, ("b", 0): noisy, ("b", 1): found}, SMOKE)
+    table = radclip.slices_table({("a", 0): found, ("a", 1): noisy, ("b", 0): noisy, ("b", 1): found}, SMOKE)
     assert list(table) == COLUMNS
     for measure in ASKED["slices"][0]:
         one, other = (of_all_findings(table, v, measure) for v in "ab")
@@ -264,7 +265,7 @@ def test_the_table_of_poolings_scores_focal_and_diffuse_findings_and_recall(cell
     found = cells["pooling"]
     perfect = {"scores": found["scores"], "ranks": np.ones_like(found["ranks"])}
     runs = {("mean", 0): found, ("attention", 0): perfect, ("untrained_mean", 0): {"scores": found["scores"]}}
-    table = studies.pooling_table(runs, SMOKE)
+    table = radclip.pooling_table(runs, SMOKE)
     assert list(table) == COLUMNS
     assert list(dict.fromkeys(table["measure"])) == ASKED["pooling"][0]
     kinds = {kind: set(table.loc[table["measure"] == f"AUC, {kind} findings", "finding"]) for kind in ("focal", "diffuse")}
@@ -277,7 +278,7 @@ def test_the_table_of_poolings_scores_focal_and_diffuse_findings_and_recall(cell
 
 def test_two_runs_that_find_the_same_differ_by_nothing_not_by_an_interval(cells):
     runs = {(v, s): cells["pooling"] for v in ("mean", "attention") for s in (0, 1)}
-    table = studies.pooling_table(runs, SMOKE)
+    table = radclip.pooling_table(runs, SMOKE)
     for measure in ASKED["pooling"][0]:
         row = of_all_findings(table, "attention", measure).loc["minus mean"]
         assert row[["value", "low", "high", "chance"]].tolist() == [0, 0, 0, 0]
@@ -286,7 +287,7 @@ def test_two_runs_that_find_the_same_differ_by_nothing_not_by_an_interval(cells)
 def test_the_gain_in_recall_has_the_interval_of_its_mean_over_patients(cells, torso):
     found, test = cells["pooling"], torso.manifest[torso.manifest["split"] == "test"].sort_values("study_id")
     other = found | {"ranks": np.where(np.arange(len(found["ranks"])) % 3 == 0, 1, 99)}
-    table = studies.pooling_table({("mean", 0): found, ("attention", 0): other}, SMOKE)
+    table = radclip.pooling_table({("mean", 0): found, ("attention", 0): other}, SMOKE)
     gains = (other["ranks"] <= 10).astype(float) - (found["ranks"] <= 10)
     wanted = mean_score("", gains, test["patient_id"].to_numpy(str), chance=0.0, n_bootstrap=SMOKE.n_bootstrap)
     row = of_all_findings(table, "attention", "R@10, report to study").loc["minus mean"]

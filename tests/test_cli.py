@@ -11,8 +11,8 @@ import pytest
 from toy import lps_volume, write_nifti
 
 from medclip_nb import __version__, bench, cli, config
+from medclip_nb.claims import runner
 from medclip_nb.data import audit, catalog, download
-from medclip_nb.lesson import claims
 from medclip_nb.pages import audit_page, course
 
 
@@ -231,14 +231,14 @@ def test_a_benchmark_prints_a_table_and_writes_json(monkeypatch, capsys, home):
 
 @pytest.fixture
 def studied(monkeypatch, home) -> list:
-    """What `claims.run` is asked for; it measures nothing. Shipped notebooks lie in the temporary home."""
+    """What `runner.run` is asked for; it measures nothing. Shipped notebooks lie in the temporary home."""
     asked = []
 
     def run(names, **settings):
         asked.append((names, settings))
         return {"toy": pd.DataFrame({"variant": ["a"], "value": [0.123456]})}
 
-    monkeypatch.setattr(claims, "run", run)
+    monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr(config, "shipped", lambda folder: home / folder)
     return asked
 

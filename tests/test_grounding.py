@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from medclip_nb import config
+from medclip_nb.claims import organs as organ_studies
 from medclip_nb.data.manifest import ManifestError
 from medclip_nb.learn.organ_units import organ_units
-from medclip_nb.lesson import claims, ct_glip, grounding, organ_studies
+from medclip_nb.lesson import claims, ct_glip, grounding
 from medclip_nb.lesson.notebook import Lesson
 from medclip_nb.measure.organs import embed_organs
 from medclip_nb.model.organ_encoder import build_organ_encoder

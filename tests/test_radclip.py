@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from medclip_nb.claims.radclip import _test_slices
 from medclip_nb.config import ADAPTER_BATCH, ADAPTER_RATE, PRESETS, PROMPT_TAU, RECIPES, SLICE_TOWER
 from medclip_nb.data.catalog import load
 from medclip_nb.data.phantoms import FINDING_PHRASES, caption
 from medclip_nb.data.studies import load_units
 from medclip_nb.lesson import radclip
-from medclip_nb.lesson.studies import _test_slices
 from medclip_nb.measure.embeddings import embed_images
 from medclip_nb.model.adapter import build_adapter
 from medclip_nb.model.dual_encoder import build_model

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from medclip_nb import config
+from medclip_nb.claims import heads as head_studies
 from medclip_nb.data.manifest import ManifestError
 from medclip_nb.explore.prepare import prepare
-from medclip_nb.lesson import head_studies, selip, selip_scores, transfer
+from medclip_nb.lesson import selip, selip_scores, transfer
 from medclip_nb.lesson import similar_reports as look
 from medclip_nb.lesson.notebook import Lesson
 from medclip_nb.show import heads as draw

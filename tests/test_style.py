@@ -26,6 +26,7 @@ LEVEL = {
     "lesson": 5,
     "bench": 5,
     "bench_training": 5,
+    "claims": 6,
     "explore": 6,
     "checkup": 6,
     "cli_data": 7,

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
+from medclip_nb.claims import transfer as studies
+from medclip_nb.claims.runner import cell_folder
 from medclip_nb.config import PRESETS, RECIPES
 from medclip_nb.data.catalog import load
 from medclip_nb.data.phantoms.head import examination
@@ -18,9 +20,7 @@ from medclip_nb.data.selfcheck import small_map
 from medclip_nb.learn import head_labels, segmentation
 from medclip_nb.learn.checkpoint import save_model
 from medclip_nb.learn.head_labels import Classifier, fit_labels, label_scores
-from medclip_nb.lesson import transfer
-from medclip_nb.lesson import transfer_studies as studies
-from medclip_nb.lesson.claims import cell_folder
+from medclip_nb.lesson import little_data, transfer
 from medclip_nb.lesson.real_head import Head
 from medclip_nb.measure.statistics import auc
 from medclip_nb.model.dual_encoder import build_model
@@ -104,7 +104,7 @@ def test_labels_that_are_missing_or_too_few_are_refused(n_images, n_labels):
 
 def test_a_mask_holds_the_lesions_of_its_sequence_and_no_others(heads):
     root, table = load("head", SMOKE).root, heads.table.iloc[heads.rows("val")]
-    found = studies.lesion_labels(root, table)
+    found = little_data.lesion_labels(root, table)
     n_hidden = 0
     for own, row in zip(found, table.to_dict("records"), strict=True):
         whole = read_mask(root / row["lesions"])
@@ -117,7 +117,7 @@ def test_a_mask_holds_the_lesions_of_its_sequence_and_no_others(heads):
 
 def test_masks_lie_on_the_images_where_acute_infarcts_are_bright_on_dwi(heads):
     table = heads.table[(heads.table["sequence"] == "DWI") & heads.table["findings"].str.contains("acute infarct")]
-    labels = studies.lesion_labels(load("head", SMOKE).root, table)
+    labels = little_data.lesion_labels(load("head", SMOKE).root, table)
     for own, row in zip(labels, table.to_dict("records"), strict=True):
         image = heads.units.images[row["image"], 0]
         for label in [f["label"] for f in json.loads(row["findings"]) if f["kind"] == "acute infarct"]:
@@ -125,18 +125,18 @@ def test_masks_lie_on_the_images_where_acute_infarcts_are_bright_on_dwi(heads):
 
 
 def test_a_unit_is_focal_where_its_mask_has_a_lesion(heads):
-    labels = studies.lesion_labels(load("head", SMOKE).root, heads.table)
+    labels = little_data.lesion_labels(load("head", SMOKE).root, heads.table)
     sick = (labels > 0).any((1, 2, 3))
-    assert not sick[~studies.focal(heads)].any()
-    assert sick[studies.focal(heads)].mean() > 0.95  # a lesion may be painted over by a later one
+    assert not sick[~little_data.focal(heads)].any()
+    assert sick[little_data.focal(heads)].mean() > 0.95  # a lesion may be painted over by a later one
 
 
 @pytest.mark.parametrize("n", [1, 5, 10_000])
 def test_labelled_studies_are_whole_training_studies_with_a_lesion(heads, n):
-    rows, split = studies.labelled(heads, n, seed=0), heads.table["split"]
+    rows, split = little_data.labelled(heads, n, seed=0), heads.table["split"]
     assert set(split.iloc[rows]) == {"train"}
     studied = heads.table["study_id"].map(examination)
-    focal = pd.Series(studies.focal(heads)).groupby(studied.to_numpy()).any()
+    focal = pd.Series(little_data.focal(heads)).groupby(studied.to_numpy()).any()
     chosen = set(studied.iloc[rows])
     assert len(rows) == 2 * len(chosen)
     assert focal[list(chosen)].all()
@@ -144,7 +144,7 @@ def test_labelled_studies_are_whole_training_studies_with_a_lesion(heads, n):
 
 
 def test_more_labelled_studies_include_the_fewer_and_seeds_differ(heads):
-    few, many, other = (set(studies.labelled(heads, n, seed)) for n, seed in ((3, 0), (9, 0), (3, 1)))
+    few, many, other = (set(little_data.labelled(heads, n, seed)) for n, seed in ((3, 0), (9, 0), (3, 1)))
     assert few < many
     assert few != other
 
@@ -158,7 +158,7 @@ def test_masks_are_studied_from_each_start_with_a_difference_from_scratch(heads,
     table = studies.masks_table(cells, SMOKE)
     assert list(table.columns) == COLUMNS
     one = cells[variants[0], 0]
-    sick = studies.focal(heads)[heads.rows("test")]
+    sick = little_data.focal(heads)[heads.rows("test")]
     assert len(one["Dice"]) == sick.sum()
     assert len(one["volumes with a false alarm"]) == (~sick).sum()
     assert all(len(values) == len(one[f"{name}, whose"]) for name, values in one.items() if "whose" not in name)

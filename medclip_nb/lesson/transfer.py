@@ -12,7 +12,7 @@ from ..measure.findings import Truth, mean_auc
 from ..measure.statistics import Score, mean_score
 from ..model.dual_encoder import DualEncoder
 from ..model.segmenter import Segmenter
-from . import real_head, selip, selip_scores, similar_reports, transfer_studies
+from . import little_data, real_head, selip, selip_scores, similar_reports
 from .notebook import Lesson, require
 
 
@@ -31,9 +31,9 @@ def label_scores(
     lesson: Lesson, heads: selip.HeadUnits, starts: dict[str, DualEncoder], percent: int
 ) -> dict[str, Float[np.ndarray, "unit kind"]]:
     """Scores of the kinds on the test volumes, by probe and by fine-tuning, from labels of a share of the training studies."""
-    train, found = transfer_studies.share_of(heads, percent, lesson.seed), {}
+    train, found = little_data.share_of(heads, percent, lesson.seed), {}
     for start, model in starts.items():
-        read = transfer_studies.read_labels(model, heads, train, seed=lesson.seed, n_steps=n_steps(lesson))
+        read = little_data.read_labels(model, heads, train, seed=lesson.seed, n_steps=n_steps(lesson))
         found |= {f"{way}, {start}": scores for way, scores in read.items()}
     return found
 
@@ -55,17 +55,17 @@ def auc_scores(truth: Truth, found: dict[str, np.ndarray], *, n_bootstrap: int) 
 
 def outliners(lesson: Lesson, heads: selip.HeadUnits, starts: dict[str, DualEncoder], n: int) -> dict[str, Segmenter]:
     """What each start has become after so many training studies with masks."""
-    train = transfer_studies.labelled(heads, n, lesson.seed)
+    train = little_data.labelled(heads, n, lesson.seed)
     how = {"root": lesson.data.root, "seed": lesson.seed, "n_steps": n_steps(lesson)}
-    rates = {start: transfer_studies.RATES.get(start, transfer_studies.RATES["selip"]) for start in starts}
-    return {k: transfer_studies.fit_outlines(model, heads, train, rate=rates[k], **how) for k, model in starts.items()}
+    rates = {start: little_data.RATES.get(start, little_data.RATES["selip"]) for start in starts}
+    return {k: little_data.fit_outlines(model, heads, train, rate=rates[k], **how) for k, model in starts.items()}
 
 
 def marked_on_test(
     heads: selip.HeadUnits, networks: dict[str, Segmenter]
 ) -> dict[str, Bool[np.ndarray, "unit slice row column"]]:
     """What each network marks on the test volumes."""
-    images = transfer_studies.images_of(heads, heads.rows("test"))
+    images = little_data.images_of(heads, heads.rows("test"))
     return {start: predict_masks(network, images) for start, network in networks.items()}
 
 
@@ -81,7 +81,7 @@ def marked_on_real(
 
 def true_lesions(lesson: Lesson, heads: selip.HeadUnits) -> UInt8[np.ndarray, "unit slice row column"]:
     """The labels of what each test volume shows."""
-    return transfer_studies.lesion_labels(lesson.data.root, heads.table.iloc[heads.rows("test")])
+    return little_data.lesion_labels(lesson.data.root, heads.table.iloc[heads.rows("test")])
 
 
 def dice_scores(heads: selip.HeadUnits, marked: dict[str, np.ndarray], lesions: np.ndarray, *, n_bootstrap: int) -> list[Score]:

@@ -1,37 +1,42 @@
-"""The studies behind lesson 12: what SeLIP's and CLIP's towers are worth where few studies have masks or labels."""
-
-from pathlib import Path
+"""The studies behind lesson 12: SeLIP's and CLIP's towers against scratch, with few masks or few labels."""
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, UInt8
 
 from .. import config
 from ..data import catalog
-from ..data.phantoms.head import FIELD_MM, examination
-from ..data.phantoms.head.vocabulary import SYSTEMS
-from ..data.readers import read_mask
-from ..learn import head_labels
+from ..data.phantoms.head import FIELD_MM
 from ..learn.checkpoint import from_pretrained
-from ..learn.segmentation import fit_masks, predict_masks
-from ..measure import segmentation, transfer
+from ..learn.segmentation import predict_masks
+from ..lesson import selip, selip_scores
+from ..lesson.little_data import (
+    ALARMS,
+    DICE,
+    DISTANCE,
+    N_STUDIES,
+    RATES,
+    SHARES,
+    TOUCHED,
+    WAYS,
+    fit_outlines,
+    focal,
+    images_of,
+    labelled,
+    lesion_labels,
+    read_labels,
+    share_of,
+)
+from ..measure import segmentation
 from ..measure.statistics import mean_difference, mean_score
 from ..model.dual_encoder import DualEncoder
-from ..model.segmenter import Segmenter
-from . import selip, selip_scores
-from .claims import Cells, auc_rows, cell_folder, score_row
-from .head_studies import SELIP, SEQUENCES, heads_of
+from .heads import SELIP, SEQUENCES, heads_of
+from .runner import cell_folder
+from .tables import Cells, auc_rows, score_row
 
 STARTS = {"from scratch": "", "clip": "clip, distinct", "selip": "selip, distinct"}  # -> whose tower, of the study "selip"
 NEEDS = tuple(("selip", variant) for variant in STARTS.values() if variant)
-N_STUDIES = (5, 20, 100)  # with masks
-RATES = {"from scratch": 1e-2, "clip": 4e-3, "selip": 4e-3}  # for masks; each the better of both on validation volumes
-SHARES = (1, 10, 100)  # per cent of the training studies, with labels
-FEWEST = 2  # labelled studies
 MASKS = tuple(f"{start}, {n} studies" for n in N_STUDIES for start in STARTS)
 LABELS = tuple(f"{start}, {share} %" for share in SHARES for start in STARTS)
-WAYS = ("neighbours", "probe", "fine-tuned")
-DICE, DISTANCE, TOUCHED, ALARMS = "Dice", "surface distance, mm", "lesions touched", "volumes with a false alarm"
 
 
 def masks_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
@@ -57,21 +62,6 @@ def masks_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.n
     return {name: values for name, (values, _) in found.items()} | {_whose(name): whose for name, (_, whose) in found.items()}
 
 
-def fit_outlines(
-    model: DualEncoder,
-    heads: selip.HeadUnits,
-    train: np.ndarray,
-    *,
-    root: Path,
-    seed: int,
-    rate: float,
-    n_steps: int | None = None,
-) -> Segmenter:
-    """A copy of the model's tower with a decoder, after the masks of some training volumes."""
-    wanted = lesion_labels(root, heads.table.iloc[train]) > 0
-    return fit_masks(model.tower, images_of(heads, train), wanted, seed=seed, rate=rate, n_steps=n_steps)
-
-
 def masks_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Each measure: the mean over seeds of a volume's value, and its difference from scratch with the same number of studies."""
     groups = [{key: found for key, found in cells.items() if key[0].endswith(f", {n} studies")} for n in N_STUDIES]
@@ -84,19 +74,6 @@ def labels_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
     start, share = variant.split(", ")[0], int(variant.split()[-2])
     heads = _heads(preset)
     return read_labels(encoder(start, heads, seed, preset), heads, share_of(heads, share, seed), seed=seed)
-
-
-def read_labels(
-    model: DualEncoder, heads: selip.HeadUnits, train: np.ndarray, *, seed: int, n_steps: int | None = None
-) -> dict[str, Float[np.ndarray, "unit kind"]]:
-    """Scores of the kinds on the test volumes in each of WAYS, from the labels of some training volumes."""
-    names = selip_scores.truth(heads, heads.rows("test"), of="kind").names
-    rows = {"train": train, "val": heads.rows("val"), "test": heads.rows("test")}
-    labels = {split: selip_scores.label_matrix(heads, own, names, of="kind") for split, own in rows.items()}
-    features = {split: selip.features(model, heads, own) for split, own in rows.items()}
-    fitted = head_labels.fit_labels(model, images_of(heads, train), labels["train"], seed=seed, n_steps=n_steps)
-    frozen = (way(features, labels)["test"] for way in (transfer.nearest, transfer.probe))
-    return dict(zip(WAYS, (*frozen, head_labels.label_scores(fitted, images_of(heads, rows["test"]))), strict=True))
 
 
 def labels_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
@@ -118,45 +95,8 @@ def encoder(start: str, heads: selip.HeadUnits, seed: int, preset: config.Preset
     return from_pretrained(cell_folder("selip", STARTS[start], seed, preset) / "model")[0]
 
 
-def focal(heads: selip.HeadUnits) -> np.ndarray:
-    """Which units show a lesion that has a place, rather than wide ventricles or atrophy alone."""
-    return np.array([bool(kinds - set(SYSTEMS)) for kinds in heads.kinds])
-
-
-def labelled(heads: selip.HeadUnits, n: int, seed: int) -> Int[np.ndarray, " unit"]:
-    """All units of `n` training studies that show a focal lesion, drawn by the seed; of all of them where there are fewer."""
-    return _of_studies(heads, np.intersect1d(np.flatnonzero(focal(heads)), heads.rows("train")), n, seed)
-
-
-def lesion_labels(root: Path, table: pd.DataFrame) -> UInt8[np.ndarray, "unit slice row column"]:
-    """The mask of each unit with the labels of the focal findings that its own sequence shows; the rest is 0."""
-    maps = {name: read_mask(root / name).astype(np.uint8) for name in table["lesions"].unique()}
-    shown = [[f["label"] for f in selip.said(text) if f["kind"] not in SYSTEMS] for text in table["findings"]]
-    pairs = zip(table["lesions"], shown, strict=True)
-    return np.stack([np.where(np.isin(maps[name], labels), maps[name], np.uint8(0)) for name, labels in pairs])
-
-
 def _heads(preset: config.Preset) -> selip.HeadUnits:
     return heads_of(preset, "structured", SEQUENCES, 0)
-
-
-def images_of(heads: selip.HeadUnits, rows: np.ndarray) -> np.ndarray:
-    """The volumes of some units."""
-    return heads.units.images[heads.table["image"].to_numpy()[rows]]
-
-
-def share_of(heads: selip.HeadUnits, percent: int, seed: int) -> np.ndarray:
-    """Units of a share of the training studies, drawn by the seed."""
-    train = heads.rows("train")
-    n = len(set(heads.table["study_id"].iloc[train].map(examination)))
-    return _of_studies(heads, train, max(FEWEST, round(n * percent / 100)), seed)
-
-
-def _of_studies(heads: selip.HeadUnits, rows: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Units of `n` of the studies that some rows belong to; every start gets the same with a seed."""
-    studies = heads.table["study_id"].map(examination).to_numpy(str)
-    chosen = np.random.default_rng(seed).permutation(np.unique(studies[rows]))[:n]
-    return np.flatnonzero(np.isin(studies, chosen))
 
 
 def _whose(measure: str) -> str:

@@ -14,11 +14,12 @@ from ..learn.few_labels import fit_labels, label_scores
 from ..learn.organ_pairs import OrganPairs
 from ..learn.organ_units import OrganUnits, organ_units
 from ..learn.pretrain import pretrain
+from ..lesson import ct_glip
 from ..measure.organs import AGAINST, embed_organs
 from ..measure.statistics import mean_score
 from ..model.organ_encoder import build_organ_encoder
-from . import ct_glip
-from .claims import Cells, auc_rows, cell_folder, score_row
+from .runner import cell_folder
+from .tables import Cells, auc_rows, score_row
 
 BASE = config.RECIPES["ct_glip"]
 SHORT = 0.3  # of the plan's epochs, for what is compared among itself

@@ -1,4 +1,4 @@
-"""The studies behind the lessons' tables: RadCLIP's stage 1 by recipe, its stage 2 by pooling."""
+"""The studies behind lessons 05 and 06: RadCLIP's stage 1 by recipe, its stage 2 by pooling."""
 
 from functools import lru_cache
 
@@ -14,15 +14,15 @@ from ..learn.checkpoint import from_pretrained, save_model
 from ..learn.pairs import ImagePairs
 from ..learn.plan import plan
 from ..learn.pretrain import pretrain
+from ..lesson import radclip
 from ..measure.embeddings import embed_images
 from ..measure.retrieval import chance_recall_at, first_ranks, recall_at, same
 from ..measure.statistics import mean_difference, mean_score
 from ..model.adapter import build_adapter
 from ..model.dual_encoder import build_model
-from ..model.pooling import POOLINGS
 from ..model.text_tower import embed_texts
-from . import head_studies, organ_studies, radclip, transfer_studies
-from .claims import Cells, Study, auc_rows, cell_folder, score_row
+from .runner import cell_folder
+from .tables import Cells, auc_rows, score_row
 
 BASE = "radclip_true"  # the recipe whose slice encoders the poolings are compared on
 END_TO_END = "_end_to_end"
@@ -121,25 +121,3 @@ def _recall_rows(cells: Cells, table: pd.DataFrame, preset: config.Preset) -> li
 def _test_slices(units: Units) -> tuple[np.ndarray, np.ndarray]:
     table = units.table.iloc[units.one_per_image(units.rows("test"))]
     return table["image"].to_numpy(), table["body_part"].to_numpy(str)
-
-
-STUDIES = {
-    "slices": Study(("radclip", "radclip_organ", "radclip_true"), slices_cell, slices_table),
-    "pooling": Study((*POOLINGS, f"attention_4{END_TO_END}", *UNTRAINED), pooling_cell, pooling_table, needs=(("slices", BASE),)),
-    "organs": Study(tuple(organ_studies.FORMS), organ_studies.organs_cell, organ_studies.organs_table),
-    "organ_parts": Study(tuple(organ_studies.PARTS), organ_studies.organs_cell, organ_studies.organs_table),
-    "organ_dictionary": Study(tuple(organ_studies.DICTIONARY), organ_studies.organs_cell, organ_studies.organs_table),
-    "organ_labels": Study(
-        organ_studies.LABELS, organ_studies.labels_cell, organ_studies.labels_table, needs=(("organs", "organ crops"),)
-    ),
-    "selip": Study(tuple(head_studies.MAIN), head_studies.selip_cell, head_studies.selip_table),
-    "selip_sizes": Study(tuple(head_studies.SIZES), head_studies.selip_cell, head_studies.selip_table),
-    "selip_search": Study(tuple(head_studies.SEARCH), head_studies.selip_cell, head_studies.search_table),
-    "selip_settings": Study(tuple(head_studies.SETTINGS), head_studies.selip_cell, head_studies.selip_table),
-    "transfer_labels": Study(
-        transfer_studies.LABELS, transfer_studies.labels_cell, transfer_studies.labels_table, needs=transfer_studies.NEEDS
-    ),
-    "transfer_masks": Study(
-        transfer_studies.MASKS, transfer_studies.masks_cell, transfer_studies.masks_table, needs=transfer_studies.NEEDS
-    ),
-}

@@ -11,10 +11,11 @@ from ..data import catalog
 from ..data.selfcheck import small_map
 from ..learn.checkpoint import save_model
 from ..learn.pretrain import pretrain
+from ..lesson import selip, selip_scores
 from ..measure.findings import Truth, mean_auc, mean_auc_difference
 from ..measure.statistics import mean_difference, mean_score
-from . import selip, selip_scores
-from .claims import Cells, cell_folder, score_row
+from .runner import cell_folder
+from .tables import Cells, score_row
 
 SEQUENCES = ("FLAIR", "DWI")
 FEW = (150,)  # training studies of the smaller cohorts
