@@ -101,11 +101,11 @@ def test_a_better_agreement_with_shared_findings_is_a_higher_correlation(heads):
 
 def test_every_variant_is_compared_with_clip_in_its_own_setting():
     for variant in head_studies.VARIANTS:
-        bases = head_studies.bases_of(variant)
-        assert all(base in head_studies.VARIANTS for base in bases)
+        bases = head_studies.bases_of(variant, list(head_studies.VARIANTS))
+        assert bases or variant.startswith(("clip", "free wording, clip", "four sequences, clip", "slices and attention, clip"))
         how = [head_studies.VARIANTS[v] for v in (variant, *bases)]
         assert len({(h.wording, h.sequences, h.n_train, h.adapter) for h in how}) == 1
-        assert all(h.recipe.targets == "identity" for h in how[1:])
+        assert all(h.recipe.targets == "identity" for h in how[1:] if h.recipe.name != "selip")
 
 
 def test_a_study_table_has_each_measure_with_seeds_and_paired_differences(heads):

@@ -12,10 +12,8 @@ from ..data.selfcheck import small_map
 from ..learn.checkpoint import save_model
 from ..learn.pretrain import pretrain
 from ..lesson import selip, selip_scores
-from ..measure.findings import Truth, mean_auc, mean_auc_difference
-from ..measure.statistics import mean_difference, mean_score
 from .runner import cell_folder
-from .tables import Cells, score_row
+from .tables import Cells, auc_rows, mean_rows, runs_of
 
 SEQUENCES = ("FLAIR", "DWI")
 FEW = (150,)  # training studies of the smaller cohorts
@@ -118,14 +116,12 @@ def selip_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.n
 
 
 def selip_table(cells: Cells, preset: config.Preset, *, splits: tuple[str, ...] = ("test",)) -> pd.DataFrame:
-    """Every measure of each variant: the mean over seeds, each seed's, and differences from the variants of BASES, paired."""
+    """Every measure of each variant: the mean over seeds, each seed's, and differences from what it is compared with, paired."""
     rows = []
-    for split in splits:
-        for variant in dict.fromkeys(v for v, _ in cells):
-            own = {seed: found for (v, seed), found in cells.items() if v == variant}
-            bases = {v: [cells[v, seed] for seed in own] for v in bases_of(variant) if (v, min(own)) in cells and v != variant}
-            for found in _measured(VARIANTS[variant], own, bases, split, preset):
-                rows.append({"variant": variant, "measure": f"{PREFIX[split]}{found.pop('measure')}"} | found)
+    for settings in dict.fromkeys((VARIANTS[v].wording, VARIANTS[v].sequences) for v, _ in cells):
+        group = {key: own for key, own in cells.items() if (VARIANTS[key[0]].wording, VARIANTS[key[0]].sequences) == settings}
+        heads = heads_of(preset, *settings, 0)
+        rows += [row for split in splits for row in _measured(group, heads, split, preset)]
     return pd.DataFrame(rows)
 
 
@@ -134,47 +130,24 @@ def search_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     return selip_table(cells, preset, splits=("val", "test"))
 
 
-def bases_of(variant: str) -> list[str]:
-    """What a variant is compared with: CLIP in the same setting."""
+def bases_of(variant: str, variants: list[str]) -> list[str]:
+    """What a variant is compared with: CLIP in the same setting, and SeLIP's form for what is held against it."""
     setting, _, last = variant.rpartition(", ")
+    bases = [*BASES, "selip, distinct"]
     if variant in SIZES:
-        return [f"clip, distinct, {last}"]
-    return [f"{setting}, clip"] if variant in SETTINGS else list(BASES)
+        bases = [f"{name}, {last}" for name in bases[1:]]
+    elif variant in SETTINGS:
+        bases = [f"{setting}, clip"]
+    return [base for base in bases if base in variants and base != variant]
 
 
-def _measured(how: Variant, own: dict[int, dict], bases: dict[str, list[dict]], split: str, preset: config.Preset) -> list[dict]:
-    heads = heads_of(preset, how.wording, how.sequences, 0)
-    rows = heads.rows(split)
+def _measured(cells: Cells, heads: selip.HeadUnits, split: str, preset: config.Preset) -> list[dict]:
+    rows, found = heads.rows(split), []
     queries, patients = selip_scores.asked(heads, rows), heads.table["patient_id"].to_numpy(str)[rows]
-    found = []
-    for measure, chance in selip_scores.retrieval_chances(queries).items():
-        values = {base: [one[f"{split} {measure}"] for one in runs] for base, runs in ({"": own.values()} | bases).items()}
-        found += _mean_rows(measure, values, list(own), patients[queries.sick], chance, preset)
-    for measure, of in (PROBES | {ZERO_SHOT: "state"}).items():
-        if f"{split} {measure}" in next(iter(own.values())):
-            scores = {base: [one[f"{split} {measure}"] for one in runs] for base, runs in ({"": own.values()} | bases).items()}
-            found += _auc_rows(measure, scores, list(own), selip_scores.truth(heads, rows, of=of), preset)
+    for name, chance in selip_scores.retrieval_chances(queries).items():
+        how = {"chance": chance, "preset": preset, "bases": bases_of}
+        found += mean_rows(runs_of(cells, f"{split} {name}"), PREFIX[split] + name, patients[queries.sick], **how)
+    for name, of in (PROBES | {ZERO_SHOT: "state"}).items():
+        runs, truth = runs_of(cells, f"{split} {name}"), selip_scores.truth(heads, rows, of=of)
+        found += auc_rows(runs, PREFIX[split] + name, truth, preset, each=False, bases=bases_of)
     return found
-
-
-def _mean_rows(measure: str, values: dict[str, list], seeds: list[int], patients, chance: float, preset) -> list[dict]:
-    """Of a value per query: the seeds' mean has an interval over patients; a difference is paired by query."""
-    n = {"n_bootstrap": preset.n_bootstrap}
-    mean = {base: np.mean(runs, axis=0) for base, runs in values.items()}
-    rows = [score_row("", "mean", mean_score("", mean[""], patients, chance=chance, **n))]
-    rows += [
-        score_row("", str(s), mean_score("", run, patients, chance=chance, **n)) for s, run in zip(seeds, values[""], strict=True)
-    ]
-    rows += [score_row("", f"minus {b}", mean_difference(mean[""], mean[b], patients, **n)) for b in list(values)[1:]]
-    return [{"measure": measure} | row for row in rows]
-
-
-def _auc_rows(measure: str, scores: dict[str, list], seeds: list[int], truth: Truth, preset: config.Preset) -> list[dict]:
-    """Of a score per unit and name: the mean AUC over names."""
-    n = {"n_bootstrap": preset.n_bootstrap}
-    rows = [score_row("", "mean", mean_auc("", truth, scores[""], **n))]
-    rows += [score_row("", str(s), mean_auc("", truth, [run], **n)) for s, run in zip(seeds, scores[""], strict=True)]
-    rows += [
-        score_row("", f"minus {base}", mean_auc_difference("", truth, scores[""], scores[base], **n)) for base in list(scores)[1:]
-    ]
-    return [{"measure": measure} | row for row in rows]

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from .. import config
 from ..data import catalog
@@ -16,10 +17,9 @@ from ..learn.organ_units import OrganUnits, organ_units
 from ..learn.pretrain import pretrain
 from ..lesson import ct_glip
 from ..measure.organs import AGAINST, embed_organs
-from ..measure.statistics import mean_score
 from ..model.organ_encoder import build_organ_encoder
 from .runner import cell_folder
-from .tables import Cells, auc_rows, score_row
+from .tables import Cells, auc_rows, mean_rows, runs_of
 
 BASE = config.RECIPES["ct_glip"]
 SHORT = 0.3  # of the plan's epochs, for what is compared among itself
@@ -97,12 +97,16 @@ def organs_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
 def organs_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Mean AUC over the abnormalities, both ways, and how many organs are named rightly; each against the first variant."""
     units = units_of(preset)
-    truth = ct_glip.truth(units, units.rows("test"), ct_glip.states(units))
-    runs = [
-        auc_rows({key: {"scores": found[a]} for key, found in cells.items()}, {f"AUC against {a}": truth}, preset)
-        for a in AGAINST
-    ]
-    return pd.DataFrame([*runs[0], *runs[1], *_name_rows(cells, units, preset), *_seconds_rows(cells)])
+    test, n = units.rows("test"), len(units.organs.names)
+    truth, patients = ct_glip.truth(units, test, ct_glip.states(units)), units.table["patient_id"].to_numpy(str)[test]
+    named = {v: {seed: _right(found) for seed, found in own.items()} for v, own in runs_of(cells, "named").items()}
+    return pd.DataFrame(
+        [
+            *(row for a in AGAINST for row in auc_rows(runs_of(cells, a), f"AUC against {a}", truth, preset)),
+            *mean_rows(named, "organs named rightly", patients, chance=1 / n, preset=preset),
+            *_seconds_rows(cells),
+        ]
+    )
 
 
 def labels_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
@@ -123,22 +127,14 @@ def labels_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
 def labels_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Mean AUC over the abnormalities after fine-tuning; with each number of labels the pretrained against the other."""
     units = units_of(preset)
-    truth = {"AUC": ct_glip.truth(units, units.rows("test"), ct_glip.states(units))}
+    truth = ct_glip.truth(units, units.rows("test"), ct_glip.states(units))
     groups = [{key: found for key, found in cells.items() if key[0].endswith(f", {n} labels")} for n in FEW]
-    return pd.DataFrame([row for group in groups if group for row in auc_rows(group, truth, preset)])
+    return pd.DataFrame([row for group in groups for row in auc_rows(runs_of(group, "scores"), "AUC", truth, preset)])
 
 
-def _name_rows(cells: Cells, units: OrganUnits, preset: config.Preset) -> list[dict]:
-    """Share of organs named rightly, the mean over seeds and organs of a study, with an interval over patients."""
-    patients = units.table["patient_id"].to_numpy(str)[units.rows("test")]
-    rows, n = [], len(units.organs.names)
-    for variant in dict.fromkeys(v for v, _ in cells):
-        named = [found["named"] for (v, _), found in cells.items() if v == variant and "named" in found]
-        if named:
-            hits = np.nanmean([np.where(np.isnan(own), np.nan, own == np.arange(n)) for own in named], axis=(0, 2))
-            score = mean_score("", hits, patients, chance=1 / n, n_bootstrap=preset.n_bootstrap)
-            rows.append({"variant": variant, "measure": "organs named rightly"} | score_row("all organs", "mean", score))
-    return rows
+def _right(named: Float[np.ndarray, "study organ"]) -> Float[np.ndarray, " study"]:
+    """Share of a study's organs that are named rightly."""
+    return np.nanmean(np.where(np.isnan(named), np.nan, named == np.arange(named.shape[1])), axis=1)
 
 
 def _seconds_rows(cells: Cells) -> list[dict]:

@@ -17,12 +17,11 @@ from ..learn.pretrain import pretrain
 from ..lesson import radclip
 from ..measure.embeddings import embed_images
 from ..measure.retrieval import chance_recall_at, first_ranks, recall_at, same
-from ..measure.statistics import mean_difference, mean_score
 from ..model.adapter import build_adapter
 from ..model.dual_encoder import build_model
 from ..model.text_tower import embed_texts
 from .runner import cell_folder
-from .tables import Cells, auc_rows, score_row
+from .tables import Cells, auc_rows, columns, mean_rows, runs_of
 
 BASE = "radclip_true"  # the recipe whose slice encoders the poolings are compared on
 END_TO_END = "_end_to_end"
@@ -55,11 +54,9 @@ def slices_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Mean AUC over findings, among slices of the same region and among slices that show the organ."""
     _, units = _torso(preset)
     images, _ = _test_slices(units)
-    rows = []
-    for within in ("region", "organ"):
-        truth = radclip.slice_truth(units, images, within=within)
-        rows += auc_rows(cells, {f"AUC within {within}": truth}, preset)
-    return pd.DataFrame(rows)
+    truths = {within: radclip.slice_truth(units, images, within=within) for within in ("region", "organ")}
+    scores = runs_of(cells, "scores")
+    return pd.DataFrame([row for w, truth in truths.items() for row in auc_rows(scores, f"AUC within {w}", truth, preset)])
 
 
 def pooling_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
@@ -92,30 +89,23 @@ def pooling_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Mean AUC over focal and over diffuse findings, and R@1 and R@10 of report to study."""
     data, units = _torso(preset)
     table = data.manifest[data.manifest["split"] == "test"].sort_values("study_id")
-    truth, focal = radclip.volume_truth(table), radclip.focal(units)
-    diffuse = [name for name in truth.names if name not in focal]
-    focal = [name for name in truth.names if name in focal]
-    rows = auc_rows(
-        cells, {"AUC, focal findings": truth.only(focal), "AUC, diffuse findings": truth.only(diffuse)}, preset, truth
-    )
-    return pd.DataFrame(rows + _recall_rows(cells, table, preset))
-
-
-def _recall_rows(cells: Cells, table: pd.DataFrame, preset: config.Preset) -> list[dict]:
-    """R@k, a hit being the share of seeds that found the study, so that the interval is over patients of all seeds together."""
+    truth, focal, scores = radclip.volume_truth(table), radclip.focal(units), runs_of(cells, "scores")
+    rows = []
+    for kind, wanted in (("focal", True), ("diffuse", False)):
+        names = [name for name in truth.names if (name in focal) == wanted]
+        own = columns(scores, [truth.names.index(name) for name in names])
+        rows += auc_rows(own, f"AUC, {kind} findings", truth.only(names), preset, bases=_bases)
     reports, patients = table["report"].to_numpy(str), table["patient_id"].to_numpy(str)
-    variants, rows = [v for v in dict.fromkeys(v for v, _ in cells) if v not in UNTRAINED], []
     for k in (1, 10):
+        hits = {v: {s: recall_at(r, k) for s, r in own.items()} for v, own in runs_of(cells, "ranks").items()}
         chance = chance_recall_at(same(reports, reports), k)
-        hits = {v: np.mean([recall_at(found["ranks"], k) for (w, _), found in cells.items() if w == v], axis=0) for v in variants}
-        for variant, own in hits.items():
-            about = {"variant": variant, "measure": f"R@{k}, report to study"}
-            score = mean_score("", own, patients, chance=chance, n_bootstrap=preset.n_bootstrap)
-            rows.append(about | score_row("all findings", "mean", score))
-            if variant != variants[0]:
-                gain = mean_difference(own, hits[variants[0]], patients, n_bootstrap=preset.n_bootstrap)
-                rows.append(about | score_row("all findings", f"minus {variants[0]}", gain))
-    return rows
+        rows += mean_rows(hits, f"R@{k}, report to study", patients, chance=chance, preset=preset, bases=_bases)
+    return pd.DataFrame(rows)
+
+
+def _bases(variant: str, variants: list[str]) -> list[str]:
+    """Every pooling is compared with the mean, and the others with the maximum and with one vector of attention, too."""
+    return [v for v in ("mean", "max", "attention") if v in variants and v != variant]
 
 
 def _test_slices(units: Units) -> tuple[np.ndarray, np.ndarray]:

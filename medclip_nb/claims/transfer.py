@@ -1,5 +1,7 @@
 """The studies behind lesson 12: SeLIP's and CLIP's towers against scratch, with few masks or few labels."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -27,11 +29,10 @@ from ..lesson.little_data import (
     share_of,
 )
 from ..measure import segmentation
-from ..measure.statistics import mean_difference, mean_score
 from ..model.dual_encoder import DualEncoder
 from .heads import SELIP, SEQUENCES, heads_of
 from .runner import cell_folder
-from .tables import Cells, auc_rows, score_row
+from .tables import Cells, auc_rows, mean_rows, runs_of
 
 STARTS = {"from scratch": "", "clip": "clip, distinct", "selip": "selip, distinct"}  # -> whose tower, of the study "selip"
 NEEDS = tuple(("selip", variant) for variant in STARTS.values() if variant)
@@ -64,9 +65,13 @@ def masks_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.n
 
 def masks_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Each measure: the mean over seeds of a volume's value, and its difference from scratch with the same number of studies."""
-    groups = [{key: found for key, found in cells.items() if key[0].endswith(f", {n} studies")} for n in N_STUDIES]
-    names = (DICE, DISTANCE, TOUCHED, ALARMS)
-    return pd.DataFrame([row for group in groups if group for name in names for row in _mean_rows(group, name, preset)])
+    rows = []
+    for n, name in product(N_STUDIES, (DICE, DISTANCE, TOUCHED, ALARMS)):
+        group = {key: found for key, found in cells.items() if key[0].endswith(f", {n} studies")}
+        if group:
+            whose = next(iter(group.values()))[_whose(name)]
+            rows += mean_rows(runs_of(group, name), name, whose, chance=None, preset=preset)
+    return pd.DataFrame(rows)
 
 
 def labels_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
@@ -79,12 +84,10 @@ def labels_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
 def labels_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Mean AUC over kinds of both ways; with each share of the labels the pretrained starts against scratch."""
     heads = _heads(preset)
-    truth = selip_scores.truth(heads, heads.rows("test"), of="kind")
-    groups = [{key: found for key, found in cells.items() if key[0].endswith(f", {share} %")} for share in SHARES]
-    rows = []
-    for group in filter(None, groups):
-        for way in WAYS:
-            rows += auc_rows({key: {"scores": found[way]} for key, found in group.items()}, {f"AUC, {way}": truth}, preset)
+    truth, rows = selip_scores.truth(heads, heads.rows("test"), of="kind"), []
+    for share, way in product(SHARES, WAYS):
+        group = {key: found for key, found in cells.items() if key[0].endswith(f", {share} %")}
+        rows += auc_rows(runs_of(group, way), f"AUC, {way}", truth, preset)
     return pd.DataFrame(rows)
 
 
@@ -101,28 +104,3 @@ def _heads(preset: config.Preset) -> selip.HeadUnits:
 
 def _whose(measure: str) -> str:
     return f"{measure}, whose"
-
-
-def _mean_rows(cells: Cells, measure: str, preset: config.Preset) -> list[dict]:
-    """Of a value per volume or lesion: what no seed of a variant knows (a distance from nothing) does not count."""
-    variants, rows = list(dict.fromkeys(v for v, _ in cells)), []
-    whose = next(iter(cells.values()))[_whose(measure)]
-    runs = {v: np.array([found[measure] for (w, _), found in cells.items() if w == v], float) for v in variants}
-    means = {v: _known_mean(own) for v, own in runs.items()}
-    for variant, own in means.items():
-        known, about = ~np.isnan(own), {"variant": variant, "measure": measure}
-        if known.sum() == 0:
-            continue
-        score = mean_score("", own[known], whose[known], chance=None, n_bootstrap=preset.n_bootstrap)
-        rows.append(about | score_row("", "mean", score))
-        both = known & ~np.isnan(means[variants[0]])
-        if variant != variants[0] and both.any():
-            gain = mean_difference(own[both], means[variants[0]][both], whose[both], n_bootstrap=preset.n_bootstrap)
-            rows.append(about | score_row("", f"minus {variants[0]}", gain))
-    return rows
-
-
-def _known_mean(runs: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(runs)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, runs, 0).sum(0) / known.sum(0)
