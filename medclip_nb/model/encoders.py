@@ -67,7 +67,7 @@ class SliceCNN(nn.Module):
         self.coarse = Residual(64)
 
     def forward(self, x: Float[Tensor, "b channel row column"]) -> Float[Tensor, "b dim row2 column2"]:
-        return self.coarse(self.down(self.fine(self.stem(x))))
+        return self.coarse(self.down(self.fine(self.stem(x.contiguous(memory_format=torch.channels_last)))))
 
 
 class VolumeCNN(nn.Module):
