@@ -361,3 +361,43 @@ def test_as_many_large_crops_as_small_ones_are_not_confused_a_few_at_a_time(acce
     model = OrganEncoder(OrganConfig(names, channels=1, embed_dim=8)).eval()
     batch = OrganPairs(units, RECIPE).batch(np.arange(8))
     assert backward(model, batch, RECIPE, accelerator, micro_batch=3) == pytest.approx(loss_of(model, batch).item(), rel=1e-5)
+
+
+# similarity between the sentences about an organ
+
+SIMILAR = replace(RECIPE, similarity="semantic", power=2.0, similarity_weight=0.4)
+
+
+def test_softened_targets_are_those_of_a_loop():
+    pairs = OrganPairs(UNITS, SIMILAR)
+    batch, hard = pairs.batch(ROWS), OrganPairs(UNITS, RECIPE).batch(ROWS)
+    right, organ = hard.targets > 0, UNITS.texts.organ[batch.text_ids.numpy()]
+    emb = torch.nn.functional.normalize(batch.features - pairs.training_features().mean(0), dim=1)
+    alike = torch.zeros_like(hard.targets)
+    for u, k in enumerate(UNITS.of(ROWS)[1]):
+        for c in np.flatnonzero(organ == k):
+            nearest = max(float(emb[own] @ emb[c]) for own in np.flatnonzero(right[u]))
+            alike[u, c] = 1.0 if right[u, c] else max(nearest, 0) ** 2
+    for found, own, sim in ((batch.targets, right, alike), (batch.targets_t, right.T, alike.T)):
+        own = own / own.sum(1, keepdim=True)
+        assert torch.allclose(found, 0.6 * own + 0.4 * sim / sim.sum(1, keepdim=True), atol=1e-5)
+    assert batch.valid[alike > 0].all()
+
+
+def test_phrases_of_the_dictionary_stay_wrong_however_alike():
+    batch = OrganPairs(UNITS, SIMILAR).batch(ROWS, generator())
+    n_owned = len(batch.targets_t)
+    assert batch.targets.shape[1] > n_owned
+    assert (batch.targets[:, n_owned:] == 0).all()
+    assert np.isfinite(batch_loss(SIMILAR, encoder(), encoder().encode_images(*batch.images), batch).item())
+
+
+def test_without_weight_similarity_changes_nothing_but_what_is_asked():
+    soft, hard = (OrganPairs(UNITS, recipe).batch(ROWS) for recipe in (replace(SIMILAR, similarity_weight=0.0), RECIPE))
+    assert torch.allclose(soft.targets, hard.targets)
+    assert torch.allclose(soft.targets_t, hard.targets_t)
+
+
+def test_sentences_about_organs_are_compared_by_meaning_alone():
+    with pytest.raises(ValueError, match="similarity is 'semantic', not 'rare'"):
+        OrganPairs(UNITS, replace(RECIPE, similarity="rare"))

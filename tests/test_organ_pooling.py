@@ -199,3 +199,17 @@ def test_a_query_is_a_softmax_of_its_product_with_the_keys():
     wanted = (cells @ pool.key.weight.T + pool.key.bias) @ pool.query[BIG]
     weights = wanted.masked_fill(share()[:, BIG].flatten(1) == 0, -torch.inf).softmax(1)
     assert torch.allclose(pool.weights(features(), share(), NUMBERS)[:, BIG], weights, atol=1e-5)
+
+
+def test_slices_of_an_organ_count_by_their_weights_by_a_loop():
+    pool, f, s = pool_of("slices"), features(), share()
+    weights, found = pool.weights(f, s, NUMBERS), pool(f, s, NUMBERS)
+    for b, k in np.ndindex(*s.shape[:2]):
+        touched = s[b, k].flatten(1).sum(1) > 0
+        assert (weights[b, k][~touched] == 0).all()
+        one = [torch.cat([masked_mean(f[b : b + 1, :, [n]], s[b : b + 1, k : k + 1, [n]]),
+                          masked_max(f[b : b + 1, :, [n]], s[b : b + 1, k : k + 1, [n]])], -1)[0, 0]
+               for n in range(f.shape[2])]  # fmt: skip
+        wanted = sum(w * v for w, v in zip(weights[b, k], one, strict=True))
+        assert torch.allclose(found[b, k], wanted, atol=1e-5)
+        assert weights[b, k].sum().item() == pytest.approx(float(touched.any()))

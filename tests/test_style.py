@@ -42,7 +42,7 @@ MAY_PRINT = ("pages", "lesson", "explore", "cli", "cli_data", "cli_evaluate", "c
 MOST_LINES = {
     "data": 6_400,  # 2,500 of them draw the synthetic cohorts
     "text": 1_200,
-    "model": 1_400,
+    "model": 1_450,
     "learn": 2_250,
     "measure": 1_750,
     "show": 1_700,

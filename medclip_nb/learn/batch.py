@@ -25,21 +25,24 @@ class Answers:
     n_owned: int  # texts that a unit owns; they stand first
     block: Block  # what is right, or how similar it is
     valid: Block | None = None  # what is asked at all
-    weight: float = 1.0  # share of the target that goes by `block`; the rest goes to the own text
+    weight: float = 1.0  # share of the target that goes by `block`; the rest goes to the own texts
+    own: Block | None = None  # which texts are own; without it text i is unit i's
 
     def of_units(self, rows: slice) -> tuple[Float[Tensor, "row text"], Bool[Tensor, "row text"] | None]:
         """Rows of `targets`, and which of their pairs are asked about."""
-        return self._mixed(self.block(rows, ALL), rows), None if self.valid is None else self.valid(rows, ALL)
+        own = None if self.own is None else self.own(rows, ALL)
+        return self._mixed(self.block(rows, ALL), rows, own), None if self.valid is None else self.valid(rows, ALL)
 
     def of_texts(self, rows: slice) -> tuple[Float[Tensor, "row unit"], Bool[Tensor, "row unit"] | None]:
         """Rows of `targets_t`, and which of their pairs are asked about."""
-        return self._mixed(self.block(ALL, rows).T, rows), None if self.valid is None else self.valid(ALL, rows).T
+        own = None if self.own is None else self.own(ALL, rows).T
+        return self._mixed(self.block(ALL, rows).T, rows, own), None if self.valid is None else self.valid(ALL, rows).T
 
-    def _mixed(self, parts: Tensor, rows: slice) -> Float[Tensor, "row column"]:
+    def _mixed(self, parts: Tensor, rows: slice, own: Tensor | None) -> Float[Tensor, "row column"]:
         targets = shares(parts)
         if self.weight == 1:
             return targets
-        return self.weight * targets + (1 - self.weight) * diagonal(rows, ALL, self.n_units)
+        return self.weight * targets + (1 - self.weight) * (diagonal(rows, ALL, self.n_units) if own is None else shares(own))
 
 
 def diagonal(units: slice, texts: slice, n: int) -> Bool[Tensor, "unit text"]:

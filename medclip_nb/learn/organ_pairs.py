@@ -1,22 +1,24 @@
 """CT-GLIP's batches: organs of some studies, their sentences, and the dictionary's phrases as further negatives.
 
 Everything is asked within an organ: a liver is matched with texts about livers. A text that shares a finding with a unit, and is
-not its own, is neither right nor wrong for it and leaves both softmaxes.
+not its own, is neither right nor wrong for it and leaves both softmaxes; with a similarity (ours, after SeLIP) it is right by as
+much as it resembles the unit's own sentences, as other texts about the organ are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ..config import Recipe
 from ..model.dual_encoder import Texts
 from .batch import CHUNK, Answers, Batch, Rows, Term
 from .organ_units import OrganUnits
 from .pairs import checked_splits, full_batches
-from .targets import ALL, class_level, from_relation
+from .targets import ALL, class_level
 
 
 @dataclass
@@ -39,6 +41,11 @@ class OrganPairs:
             n = f"train has {len(self.train)} and val {len(self.val)}"
             raise ValueError(f"{n} studies with an organ that can be used; each needs 2: look at Organs.counts()")
         self._start = np.searchsorted(self.texts.own_unit, np.arange(self.units.unit.max() + 2))
+        if self.recipe.similarity not in ("", "semantic"):
+            raise ValueError(
+                f"sentences about organs are compared by meaning: similarity is 'semantic', not {self.recipe.similarity!r}"
+            )
+        self._meaning = normalize(self.units.features - self.training_features().mean(0), dim=1)
         self._has = np.logical_or.reduceat(self.texts.findings[self.texts.own_column], self._start[:-1])  # (unit, finding)
 
     def epoch(self, rng: np.random.Generator, size: int) -> list[Rows]:
@@ -54,8 +61,8 @@ class OrganPairs:
         also = (self._names(torch.from_numpy(organ)),) if self.recipe.names_weight else ()
         if max(len(units), len(columns)) > CHUNK:
             return Batch(images, features, text_ids, None, None, None, also, answers)
-        targets, valid = from_relation(answers.block(ALL, ALL)), answers.valid(ALL, ALL)
-        return Batch(images, features, text_ids, *targets, valid, also)
+        (targets, valid), (targets_t, _) = answers.of_units(ALL), answers.of_texts(slice(0, answers.n_owned))
+        return Batch(images, features, text_ids, targets, targets_t, valid, also)
 
     def relation(
         self, units: Rows, organ: Rows, drawn: Rows
@@ -82,7 +89,28 @@ class OrganPairs:
             same_organ = organ[rows, None] == self.texts.organ[columns[texts]]
             return torch.from_numpy(same_organ) & (right(rows, texts) | torch.from_numpy(has @ says.T == 0))
 
-        return columns, Answers(len(units), len(own), right, asked)
+        hard = Answers(len(units), len(own), right, asked)
+        return columns, self._softened(hard, columns, organ, of_unit, place) if self.recipe.similarity else hard
+
+    def _softened(self, hard: Answers, columns: Rows, organ: Rows, of_unit: Rows, place: Rows) -> Answers:
+        """The same, but owned texts about the same organ are right by the cosine with the nearest of the unit's own sentences."""
+        said = self.texts.sentence[columns]
+
+        def alike(rows: slice, texts: slice) -> Float[Tensor, "unit column"]:
+            first, last, _ = rows.indices(hard.n_units)
+            inside = (first <= of_unit) & (of_unit < last)
+            cosines = self._meaning[said[place[inside]]] @ self._meaning[said[texts]].T
+            found = torch.zeros(last - first, cosines.shape[1])  # what points the other way is unlike
+            unit = torch.from_numpy(of_unit[inside] - first)[:, None].expand_as(cosines)
+            found.scatter_reduce_(0, unit, cosines, "amax")
+            owned = np.arange(len(columns))[texts] < hard.n_owned
+            there = torch.from_numpy((organ[rows, None] == self.texts.organ[columns[texts]]) & owned)
+            return torch.where(hard.block(rows, texts), 1.0, there * found**self.recipe.power)
+
+        def asked(rows: slice, texts: slice) -> Bool[Tensor, "unit column"]:
+            return hard.valid(rows, texts) | (alike(rows, texts) > 0)
+
+        return replace(hard, block=alike, valid=asked, weight=self.recipe.similarity_weight, own=hard.block)
 
     def training_features(self) -> Texts:
         """Each sentence of a training report once."""

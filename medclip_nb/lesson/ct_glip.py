@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from ..config import ORGAN_BATCH, ORGAN_RATE, Preset
+from ..config import ORGAN_BATCH, ORGAN_RATE, ORGAN_TOWER, Preset
 from ..data.manifest import ManifestError
 from ..data.phantoms import FINDING_PHRASES
 from ..data.phantoms.vocabulary import kind_of
@@ -124,10 +124,10 @@ def organ_plan(preset: Preset, *, seed: int) -> Plan:
     return Plan(preset.organ_epochs, batch, ORGAN_RATE, best_precision(False), seed)
 
 
-def global_model(units: OrganUnits, *, seed: int) -> DualEncoder:
+def global_model(units: OrganUnits, *, seed: int, tower: str = ORGAN_TOWER) -> DualEncoder:
     """Plain CLIP on whole volumes with the same tower: what grounding is compared with."""
     torch.manual_seed(seed)
-    return DualEncoder(ModelConfig("volume_cnn", units.dataset.contract.channels, dims=3))
+    return DualEncoder(ModelConfig(tower, units.dataset.contract.channels, dims=3))
 
 
 def global_pairs(units: OrganUnits) -> VolumePairs:

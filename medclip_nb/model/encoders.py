@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from ..config import ORGAN_TOWER
 from ..files import sha256
 from .checkpoints import CheckpointTower, checkpoint_folder
-from .monai_towers import monai_densenet, monai_resnet, monai_vit
+from .monai_towers import monai_densenet, monai_resnet, monai_vit, monai_vit_tiny
 
 AXES = {2: "row, column", 3: "slice, row, column"}
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -208,7 +208,7 @@ def _check_axes(tower: nn.Module, inputs: tuple) -> None:
         raise ValueError(f"this tower takes (b, channel, {AXES[tower.dims]}), got an input of shape {shape}; {hint}")
 
 
-VOLUME_TOWERS = ("volume_cnn", "patch_cnn", "resnet10", "resnet18", "densenet121", "vit")
+VOLUME_TOWERS = ("volume_cnn", "patch_cnn", "resnet10", "resnet18", "densenet121", "vit", "vit_tiny")
 TOWERS = {
     "slice_cnn": lambda channels, dims, pretrained: SliceCNN(channels),
     "volume_cnn": lambda channels, dims, pretrained: VolumeCNN(channels),
@@ -218,4 +218,5 @@ TOWERS = {
     "resnet18": lambda channels, dims, pretrained: monai_resnet("resnet18", channels, dims=dims),
     "densenet121": lambda channels, dims, pretrained: monai_densenet(channels, dims=dims),
     "vit": lambda channels, dims, pretrained: monai_vit(channels, dims=dims),
+    "vit_tiny": lambda channels, dims, pretrained: monai_vit_tiny(channels, dims=dims),
 }

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 # DeiT-Ti (Touvron et al. 2021, table 1) on small patches: CT slices here have 48 to 128 pixels
 VIT_DIM, VIT_LAYERS, VIT_HEADS = 192, 12, 3
+TINY_DIM, TINY_LAYERS = 96, 4
 VIT_PATCH, VIT_GRID = 8, 8  # pixels along an axis of a patch; patches along an axis that have a position of their own
 
 
@@ -36,19 +37,28 @@ def monai_densenet(channels: int, *, dims: int) -> nn.Module:
 
 def monai_vit(channels: int, *, dims: int) -> nn.Module:
     """A small vision transformer; a cell of its map is VIT_PATCH pixels wide."""
+    return _vit(channels, (VIT_PATCH,) * dims, dim=VIT_DIM, n_layers=VIT_LAYERS)
+
+
+def monai_vit_tiny(channels: int, *, dims: int) -> nn.Module:
+    """A vision transformer of 0.6 M weights for thick slices; a cell of its map is half as many slices as pixels."""
+    return _vit(channels, (VIT_PATCH // 2, VIT_PATCH, VIT_PATCH)[3 - dims :], dim=TINY_DIM, n_layers=TINY_LAYERS)
+
+
+def _vit(channels: int, patch: tuple[int, ...], *, dim: int, n_layers: int) -> nn.Module:
     from monai.networks.nets import ViT
 
-    sizes = {"hidden_size": VIT_DIM, "mlp_dim": 4 * VIT_DIM, "num_layers": VIT_LAYERS, "num_heads": VIT_HEADS}
-    return VisionTransformer(ViT(channels, VIT_PATCH * VIT_GRID, VIT_PATCH, spatial_dims=dims, qkv_bias=True, **sizes))
+    sizes = {"hidden_size": dim, "mlp_dim": 4 * dim, "num_layers": n_layers, "num_heads": VIT_HEADS}
+    image = tuple(n * VIT_GRID for n in patch)
+    return VisionTransformer(ViT(channels, image, patch, spatial_dims=len(patch), qkv_bias=True, **sizes))
 
 
 class VisionTransformer(nn.Module):
     """The parts of MONAI's ViT, for pictures of any size: learnt positions are interpolated, patches come back as a map."""
 
-    dim = VIT_DIM
-
     def __init__(self, net: nn.Module):
         super().__init__()
+        self.dim = net.norm.normalized_shape[0]
         self.patches, self.positions = net.patch_embedding.patch_embeddings, net.patch_embedding.position_embeddings
         self.blocks, self.norm = net.blocks, net.norm
         for block in self.blocks:  # MONAI keeps them for decoders: weights that nothing uses

@@ -95,8 +95,17 @@ class OrganEncoder(TextSide):
 
 
 def build_organ_encoder(
-    recipe: Recipe, organs: tuple[str, ...], *, channels: int, seed: int, form: str = "crops", organ_pooling: str = "mean_max"
+    recipe: Recipe,
+    organs: tuple[str, ...],
+    *,
+    channels: int,
+    seed: int,
+    form: str = "crops",
+    organ_pooling: str = "mean_max",
+    tower: str = ORGAN_TOWER,
 ) -> OrganEncoder:
     """A fresh model; the same seed gives the same weights."""
     torch.manual_seed(seed)
-    return OrganEncoder(OrganConfig(organs, form, organ_pooling, channels=channels, scale=recipe.scale, bias=recipe.bias))
+    return OrganEncoder(
+        OrganConfig(organs, form, organ_pooling, tower, channels=channels, scale=recipe.scale, bias=recipe.bias)
+    )

@@ -80,8 +80,35 @@ class OrganQuery(nn.Module):
         return score.masked_fill(~inside, -torch.inf).softmax(2).nan_to_num(0.0)
 
 
+class OrganSlices(nn.Module):
+    """Each slice of an organ pooled as by `MaskPool`, then attention over its slices (ours): RadCLIP's pooling of a volume.
+
+    v = sum_n softmax_n(w . tanh(W h_n)) h_n over the slices that the organ's mask touches; 0 for an organ without a cell.
+    """
+
+    def __init__(self, dim: int, n_organs: int):
+        super().__init__()
+        self.dim, self.cells = 2 * dim, MaskPool(dim, n_organs, with_max=True)
+        self.hidden, self.score = nn.Linear(self.dim, dim), nn.Linear(dim, 1, bias=False)
+
+    def forward(self, features: Features, share: Share, organ: Int[Tensor, "b organ"]) -> Float[Tensor, "b organ width"]:
+        return (self.weights(features, share, organ)[..., None] * self.slices(features, share, organ)).sum(2)
+
+    def slices(self, features: Features, share: Share, organ: Int[Tensor, "b organ"]) -> Float[Tensor, "b organ slice width"]:
+        """One vector per slice of each organ."""
+        b, n = len(features), features.shape[2]
+        cells, inside = (part.transpose(1, 2).flatten(0, 1)[:, :, None] for part in (features, share))
+        return self.cells(cells, inside, organ.repeat_interleave(n, 0)).unflatten(0, (b, n)).transpose(1, 2)
+
+    def weights(self, features: Features, share: Share, organ: Int[Tensor, "b organ"]) -> Float[Tensor, "b organ slice"]:
+        """What each slice counts for each organ; sums to 1, or to 0 for an organ without a cell."""
+        score = self.score(torch.tanh(self.hidden(self.slices(features, share, organ))))[..., 0]
+        return score.masked_fill(share.flatten(3).sum(3) <= 0, -torch.inf).softmax(2).nan_to_num(0.0)
+
+
 ORGAN_POOLINGS = {
     "mean": lambda dim, n: MaskPool(dim, n, with_max=False),
     "mean_max": lambda dim, n: MaskPool(dim, n, with_max=True),
     "query": OrganQuery,
+    "slices": OrganSlices,
 }
