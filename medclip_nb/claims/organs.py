@@ -1,4 +1,6 @@
-"""The studies behind lesson 07: CT-GLIP with and without each of its parts, against CLIP on whole volumes; and few labels."""
+"""The studies behind lesson 07: CT-GLIP with and without each of its parts, against CLIP on whole volumes; few labels; and the
+three papers' ideas together, on organs.
+"""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -6,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from torch import nn
 
 from .. import config
 from ..data import catalog
@@ -17,13 +20,14 @@ from ..learn.organ_units import OrganUnits, organ_units
 from ..learn.pretrain import pretrain
 from ..lesson import ct_glip
 from ..measure.organs import AGAINST, embed_organs
-from ..model.organ_encoder import build_organ_encoder
+from ..model.organ_encoder import OrganEncoder, build_organ_encoder
 from .runner import cell_folder
-from .tables import Cells, auc_rows, mean_rows, runs_of
+from .tables import Cells, auc_rows, mean_rows, runs_of, those_before
 
 BASE = config.RECIPES["ct_glip"]
 SHORT = 0.3  # of the plan's epochs, for what is compared among itself
 FEW = (20,)  # labelled studies
+VIT = "vit_tiny"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Variant:
     batch_size: int = 0  # studies; 0 is the plan's
     share: float = SHORT  # of the plan's epochs
     whole: bool = False  # CLIP on whole volumes and whole reports instead
+    tower: str = config.ORGAN_TOWER
 
 
 OFF, FULL = replace(BASE, names_weight=0.0), replace(BASE, names_weight=1.0)
@@ -44,6 +49,14 @@ FORMS = {
     "organ crops": Variant(share=1.0),
     "feature map": Variant(share=0.8, form="map"),
     "CLIP, report": Variant(share=1.0, whole=True),
+    "feature map, ViT": Variant(share=1.0, form="map", tower=VIT),
+    "CLIP, report, ViT": Variant(share=1.0, whole=True, tower=VIT),
+}
+HELD_AGAINST = {  # of FORMS; the first is the one that a lesson reads
+    "organ crops": ["CLIP, report"],
+    "feature map": ["organ crops", "CLIP, report"],
+    "CLIP, report": ["organ crops"],
+    "feature map, ViT": ["CLIP, report, ViT"],
 }
 PARTS = {
     "ct_glip": Variant(),
@@ -60,8 +73,20 @@ PARTS = {
 DICTIONARY = {f"batch 4, m = {m}": Variant(replace(BASE, n_dictionary=m), batch_size=4, share=0.2) for m in (0, 8, 16, 32)} | {
     "batch 4, m = 8, uniform": Variant(replace(BASE, n_dictionary=8, dictionary_power=0.0), batch_size=4, share=0.2)
 }
-VARIANTS = FORMS | PARTS | DICTIONARY
-LABELS = tuple(f"{start}, {n} labels" for n in FEW for start in ("from scratch", "pretrained"))
+ALONE = replace(BASE, n_dictionary=0)
+SOFT = {"similarity": "semantic", "power": 3.0}  # cosines of sentences, cubed: most sentences about an organ share its name
+COMBINED = {
+    "organs alone": Variant(ALONE),
+    "dictionary": Variant(),
+    "similar sentences": Variant(replace(ALONE, **SOFT)),
+    "slice attention": Variant(ALONE, organ_pooling="slices"),
+    "all three": Variant(replace(BASE, **SOFT), organ_pooling="slices"),
+}
+VARIANTS = FORMS | PARTS | DICTIONARY | COMBINED
+KEPT = ("organ crops", "CLIP, report")  # whose models are fine-tuned
+STARTS = {"from scratch": "", "pretrained": "organ crops", "CLIP": "CLIP, report"}  # -> whose tower, of the study "organs"
+NEEDS = tuple(("organs", variant) for variant in KEPT)
+LABELS = tuple(f"{start}, {n} labels" for n in FEW for start in STARTS)
 
 
 @lru_cache(maxsize=1)
@@ -77,46 +102,54 @@ def organs_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
     plan = ct_glip.organ_plan(preset, seed=seed)
     plan = replace(plan, epochs=max(1, round(plan.epochs * how.share)), batch_size=how.batch_size or plan.batch_size)
     if how.whole:
-        model, recipe = ct_glip.global_model(units, seed=seed), config.RECIPES["clip"]
+        model, recipe = ct_glip.global_model(units, seed=seed, tower=how.tower), config.RECIPES["clip"]
         pairs = ct_glip.global_pairs(units)
     else:
-        recipe, shape = how.recipe, {"form": how.form, "organ_pooling": how.organ_pooling}
+        recipe, shape = how.recipe, {"form": how.form, "organ_pooling": how.organ_pooling, "tower": how.tower}
         model = build_organ_encoder(recipe, units.organs.names, channels=units.dataset.contract.channels, seed=seed, **shape)
         pairs = OrganPairs(units, recipe, form=how.form, boxes=how.boxes)
     history = pretrain(model, pairs, recipe=recipe, plan=plan)
     about = {"seconds": np.array(history["seconds"].sum())}
-    if how.whole:
-        return about | ct_glip.global_scores(model, units, test, asked)
-    if variant == "organ crops":
+    if variant in KEPT:
         folder, seen = cell_folder("organs", variant, seed, preset) / "model", small_map(units.volumes[0][:1])
         save_model(model, folder, contract=units.dataset.contract, seen=seen, card=f"# {variant}, seed {seed}\n")
+    if how.whole:
+        return about | ct_glip.global_scores(model, units, test, asked)
     emb = embed_organs(model, units, test, boxes=how.boxes)
     return about | {"named": ct_glip.named(model, units, emb)} | ct_glip.organ_scores(model, units, emb, asked)
 
 
 def organs_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
-    """Mean AUC over the abnormalities, both ways, and how many organs are named rightly; each against the first variant."""
+    """Mean AUC over the abnormalities, both ways, and how many organs are named rightly."""
     units = units_of(preset)
     test, n = units.rows("test"), len(units.organs.names)
     truth, patients = ct_glip.truth(units, test, ct_glip.states(units)), units.table["patient_id"].to_numpy(str)[test]
     named = {v: {seed: _right(found) for seed, found in own.items()} for v, own in runs_of(cells, "named").items()}
     return pd.DataFrame(
         [
-            *(row for a in AGAINST for row in auc_rows(runs_of(cells, a), f"AUC against {a}", truth, preset)),
-            *mean_rows(named, "organs named rightly", patients, chance=1 / n, preset=preset),
+            *(row for a in AGAINST for row in auc_rows(runs_of(cells, a), f"AUC against {a}", truth, preset, bases=bases_of)),
+            *mean_rows(named, "organs named rightly", patients, chance=1 / n, preset=preset, bases=bases_of),
             *_seconds_rows(cells),
         ]
     )
 
 
+def bases_of(variant: str, variants: list[str]) -> list[str]:
+    """What a variant is compared with: the first one, but forms by HELD_AGAINST, and all three ideas with each alone."""
+    if variant in FORMS:
+        return [base for base in HELD_AGAINST.get(variant, []) if base in variants]
+    others = [v for v in variants if v != variant] if variant == "all three" else variants[:1]
+    return [v for v in others if v != variant]
+
+
 def labels_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
-    """Fine-tuning on a few labelled training studies, from the pretrained encoder or from scratch: scores of the test studies."""
+    """Fine-tuning on a few labelled training studies, from one of STARTS: scores of the test studies."""
     units = units_of(preset)
     start, n = variant.split(", ")[0], int(variant.split()[-2])
-    if start == "pretrained":
-        model = from_pretrained(cell_folder("organs", "organ crops", seed, preset) / "model")[0]
-    else:
-        model = build_organ_encoder(BASE, units.organs.names, channels=units.dataset.contract.channels, seed=seed)
+    model = build_organ_encoder(BASE, units.organs.names, channels=units.dataset.contract.channels, seed=seed)
+    if STARTS[start]:
+        learnt = from_pretrained(cell_folder("organs", STARTS[start], seed, preset) / "model")[0]
+        model = learnt if start == "pretrained" else with_tower(model, learnt.tower)
     abnormal = [state for state in ct_glip.states(units) if state[1]]
     rows = np.sort(np.random.default_rng(seed).permutation(units.rows("train"))[:n])  # both starts get the same studies
     labels = ct_glip.truth(units, rows, abnormal).labels
@@ -124,12 +157,25 @@ def labels_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
     return {"scores": label_scores(fitted, units, units.rows("test"))}
 
 
+def with_tower(model: OrganEncoder, tower: nn.Module) -> OrganEncoder:
+    """The model with the weights of a tower that saw no masks: what only a mask's channel feeds stays as it is."""
+    own = model.tower.state_dict()
+    for name, weight in tower.state_dict().items():
+        if weight.shape == own[name].shape:
+            own[name].copy_(weight)
+        else:
+            own[name][:, : weight.shape[1]].copy_(weight)
+    return model
+
+
 def labels_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Mean AUC over the abnormalities after fine-tuning; with each number of labels the pretrained against the other."""
     units = units_of(preset)
     truth = ct_glip.truth(units, units.rows("test"), ct_glip.states(units))
     groups = [{key: found for key, found in cells.items() if key[0].endswith(f", {n} labels")} for n in FEW]
-    return pd.DataFrame([row for group in groups for row in auc_rows(runs_of(group, "scores"), "AUC", truth, preset)])
+    return pd.DataFrame(
+        [row for group in groups for row in auc_rows(runs_of(group, "scores"), "AUC", truth, preset, bases=those_before)]
+    )
 
 
 def _right(named: Float[np.ndarray, "study organ"]) -> Float[np.ndarray, " study"]:

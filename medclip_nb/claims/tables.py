@@ -32,6 +32,11 @@ def the_first(variant: str, variants: list[str]) -> list[str]:
     return [v for v in variants[:1] if v != variant]
 
 
+def those_before(variant: str, variants: list[str]) -> list[str]:
+    """Each variant is compared with all that stand before it."""
+    return variants[: variants.index(variant)]
+
+
 def auc_rows(
     runs: Runs, measure: str, truth: Truth, preset: config.Preset, *, each: bool = True, bases: Bases = the_first
 ) -> list[dict]:

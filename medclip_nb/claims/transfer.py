@@ -32,7 +32,7 @@ from ..measure import segmentation
 from ..model.dual_encoder import DualEncoder
 from .heads import SELIP, SEQUENCES, heads_of
 from .runner import cell_folder
-from .tables import Cells, auc_rows, mean_rows, runs_of
+from .tables import Cells, auc_rows, mean_rows, runs_of, those_before
 
 STARTS = {"from scratch": "", "clip": "clip, distinct", "selip": "selip, distinct"}  # -> whose tower, of the study "selip"
 NEEDS = tuple(("selip", variant) for variant in STARTS.values() if variant)
@@ -70,7 +70,7 @@ def masks_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
         group = {key: found for key, found in cells.items() if key[0].endswith(f", {n} studies")}
         if group:
             whose = next(iter(group.values()))[_whose(name)]
-            rows += mean_rows(runs_of(group, name), name, whose, chance=None, preset=preset)
+            rows += mean_rows(runs_of(group, name), name, whose, chance=None, preset=preset, bases=those_before)
     return pd.DataFrame(rows)
 
 
@@ -87,7 +87,7 @@ def labels_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     truth, rows = selip_scores.truth(heads, heads.rows("test"), of="kind"), []
     for share, way in product(SHARES, WAYS):
         group = {key: found for key, found in cells.items() if key[0].endswith(f", {share} %")}
-        rows += auc_rows(runs_of(group, way), f"AUC, {way}", truth, preset)
+        rows += auc_rows(runs_of(group, way), f"AUC, {way}", truth, preset, bases=those_before)
     return pd.DataFrame(rows)
 
 

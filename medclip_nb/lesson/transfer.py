@@ -126,5 +126,5 @@ def curve(table: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 def gains(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Differences from scratch with the same labels."""
-    own = table[(table["measure"] == measure) & table["seed"].astype(str).str.startswith("minus")]
+    own = table[(table["measure"] == measure) & table["seed"].astype(str).str.startswith("minus from scratch")]
     return own[["variant", "value", "low", "high"]]

@@ -1,0 +1,108 @@
+"""What the papers claim, as something that can fail: what is compared with what, on which measure, and when it holds.
+
+The rule is older than the runs. A claim HOLDS if the better one is better by both intervals: over patients, all seeds together,
+paired; and over seeds, Student's t on the differences of equal seeds. It is REVERSED if both say worse. Else it is NOT SHOWN,
+whatever the mean: too small for this many patients and seeds, or nothing.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from ..config import CONFIDENCE
+from .tables import ALL
+
+HOLDS, REVERSED, NOT_SHOWN = "holds", "reversed", "not shown"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`variant` is better than `base` on `measure` of a study."""
+
+    paper: str  # or "ours"
+    says: str
+    study: str
+    variant: str
+    base: str
+    measure: str
+
+
+NDCG = ("image to text, nDCG@10", "text to image, nDCG@10")
+RETRIEVAL = (*NDCG, "image to text, R@1", "text to image, R@1")
+AUC, FOCAL, DIFFUSE = "AUC against normal", "AUC, focal findings", "AUC, diffuse findings"
+FEW = "distinct, 150 studies"
+IDEAS = ("organs alone", "dictionary", "similar sentences", "slice attention")
+RADCLIP = [
+    ("attention over slices beats the mean, focal findings", "pooling", "self_attention", "mean", FOCAL),
+    ("attention over slices beats the maximum, focal findings", "pooling", "self_attention", "max", FOCAL),
+    ("attention over slices beats the mean, diffuse findings", "pooling", "self_attention", "mean", DIFFUSE),
+    ("attention over slices beats the maximum, diffuse findings", "pooling", "self_attention", "max", DIFFUSE),
+    ("attention over slices beats the mean, matching", "pooling", "self_attention", "mean", "R@1, report to study"),
+]
+CT_GLIP = [
+    ("organs beat whole volumes, zero-shot, CNN", "organs", "feature map", "CLIP, report", AUC),
+    ("organs beat whole volumes, zero-shot, ViT", "organs", "feature map, ViT", "CLIP, report, ViT", AUC),
+    ("organs beat whole volumes, fine-tuned", "organ_labels", "pretrained, 20 labels", "CLIP, 20 labels", "AUC"),
+    ("the dictionary helps, 16 studies in a batch", "organ_parts", "ct_glip", "m = 0", AUC),
+    ("the dictionary helps, 4 studies in a batch", "organ_dictionary", "batch 4, m = 16", "batch 4, m = 0", AUC),
+]
+SELIP = [
+    *((f"similarity beats identity, {m}", "selip", "selip, distinct", "clip, distinct", m) for m in RETRIEVAL),
+    *((f"similarity beats identity, 150 studies, {m}", "selip_sizes", f"selip, {FEW}", f"clip, {FEW}", m) for m in NDCG),
+    ("similarity beats identity, probe of kinds", "selip", "selip, distinct", "clip, distinct", "probe, kind"),
+    ("similarity beats identity, fine-tuned on 10 %", "transfer_labels", "selip, 10 %", "clip, 10 %", "AUC, fine-tuned"),
+    ("similarity beats identity, outlines of 20 studies", "transfer_masks", "selip, 20 studies", "clip, 20 studies", "Dice"),
+]
+OURS = [
+    ("a prompt picks slices better than one vector, focal findings", "pooling", "prompt", "attention", FOCAL),
+    ("normals drawn at the organ remove the shortcut of place", "slices", "radclip_organ", "radclip", "AUC within organ"),
+    ("every text true of a slice is right for it", "slices", "radclip_true", "radclip_organ", "AUC within organ"),
+    *((f"rare words beat SeLIP's form, {m}", "selip", "rare words, distinct", "selip, distinct", m) for m in RETRIEVAL),
+    *((f"all three ideas beat {alone}", "organ_ideas", "all three", alone, AUC) for alone in IDEAS),
+]
+PAPERS = {"RadCLIP": RADCLIP, "CT-GLIP": CT_GLIP, "SeLIP": SELIP, "ours": OURS}
+CLAIMS = tuple(Claim(paper, *fields) for paper, own in PAPERS.items() for fields in own)
+
+
+def judged(tables: dict[str, pd.DataFrame], claims: tuple[Claim, ...] = CLAIMS) -> pd.DataFrame:
+    """A row per claim whose study is among the tables: both scores, the effect with its intervals, and the verdict."""
+    return pd.DataFrame([asdict(claim) | _judge(tables[claim.study], claim) for claim in claims if claim.study in tables])
+
+
+def seed_interval(differences: Float[np.ndarray, " seed"]) -> tuple[float, float]:
+    """Student's t interval of the mean over trainings; infinite for a single one, which says nothing about the next."""
+    from scipy.stats import t
+
+    n, mean = len(differences), float(np.mean(differences))
+    if n < 2:
+        return -np.inf, np.inf
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
+    return mean - reach, mean + reach
+
+
+def verdict(patients: tuple[float, float], seeds: tuple[float, float]) -> str:
+    """By the rule above, from the two intervals of a difference."""
+    if min(patients[0], seeds[0]) > 0:
+        return HOLDS
+    return REVERSED if max(patients[1], seeds[1]) < 0 else NOT_SHOWN
+
+
+def _judge(table: pd.DataFrame, claim: Claim) -> dict:
+    rows = table[(table["measure"] == claim.measure) & table["finding"].fillna("").isin(["", ALL])]
+    own, base = (rows[rows["variant"] == name].assign(seed=rows["seed"].astype(str)) for name in (claim.variant, claim.base))
+    own, base = own.set_index("seed"), base.set_index("seed")
+    if not {"mean", f"minus {claim.base}"} <= set(own.index) or "mean" not in base.index:
+        raise ValueError(
+            f"the table of {claim.study} lacks {claim.variant!r} less {claim.base!r} in {claim.measure!r}: run that study again"
+        )
+    effect, both = own.loc[f"minus {claim.base}"], [s for s in own.index if s.isdigit() and s in base.index]
+    over_seeds = seed_interval((own.loc[both, "value"] - base.loc[both, "value"]).to_numpy(float))
+    return {
+        "value": own.loc["mean", "value"], "base_value": base.loc["mean", "value"], "chance": own.loc["mean", "chance"],
+        "effect": effect["value"], "low": effect["low"], "high": effect["high"],
+        "seeds_low": over_seeds[0], "seeds_high": over_seeds[1],
+        "n": int(effect["n"]), "unit": effect["unit"], "seeds": len(both),
+        "verdict": verdict((effect["low"], effect["high"]), over_seeds),
+    }  # fmt: skip
