@@ -25,7 +25,6 @@ LEVEL = {
     "pages": 5,
     "lesson": 5,
     "bench": 5,
-    "bench_training": 5,
     "explore": 6,
     "checkup": 6,
     "cli_data": 7,
