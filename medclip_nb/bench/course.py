@@ -37,15 +37,14 @@ def _of_preset(preset: str, chosen: list[course.Lesson], times: dict, speed: flo
     if not known:
         return []
     seconds = {lesson: time.seconds for lesson, time in known.items()}
-    then = next(iter(known.values())).benchmark_s
-    note = f"measured in the past, date and machine not recorded: its piece of training took {then} s, here {speed:.4f} s"
-    missing = ", ".join(lesson.number for lesson in chosen if lesson not in known)
-    of = f"; no time yet for lesson {missing}" if missing else ""
-    budget, most = COURSE_S[preset], LESSON_S if preset == "smoke" else None
+    then, missing = next(iter(known.values())).benchmark_s, [lesson.number for lesson in chosen if lesson not in known]
+    note = f"a piece of training took {then:.2f} s then, takes {speed:.2f} s here; when and on which machine is not recorded"
+    note += f"; not measured: {', '.join(missing)}" if missing else ""
+    budget, most, pairs = COURSE_S[preset], LESSON_S if preset == "smoke" else None, two_at_a_time(seconds)
     return [
-        *(Row(f"notebook {lesson.number}, {preset}", own, None, "s", note, most) for lesson, own in seconds.items()),
-        Row(f"course at {preset}, two at a time", two_at_a_time(seconds), None, "s", f"as `run` goes, worked out{of}", budget),
-        Row(f"course at {preset}, summed", sum(seconds.values()), None, "s", f"if notebooks ran one after another{of}", budget),
+        *(Row(f"notebook {lesson.number}, {preset}", own, None, "s", "read, not run", most) for lesson, own in seconds.items()),
+        Row(f"course at {preset}, two at a time", pairs, None, "s", f"as `run` goes, worked out; {note}", budget),
+        Row(f"course at {preset}, summed", sum(seconds.values()), None, "s", "if notebooks ran one after another", budget),
     ]
 
 

@@ -23,7 +23,7 @@ class Sizes(NamedTuple):
     preset: str  # of the cohorts
     repeats: int  # the fastest counts: what slows a repeat is not the code
     reports: tuple[int, ...]  # held against each other
-    in_python: int  # reports at most that the pairwise rival is given
+    in_python: int  # reports, one of the sizes above, at which the pairwise rival ends and the budget stands
     retrieved: tuple[int, ...]  # images, and as many texts
     slices: tuple[int, ...]  # of the longest volume of a batch
     prompts: tuple[int, ...]

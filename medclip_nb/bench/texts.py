@@ -20,7 +20,7 @@ N_FINDINGS = 8  # of a report
 BATCH = 64
 PLACES = ("left", "right", "both"), ("upper", "lower", "inner", "outer", "deep"), tuple("abcdefghij")
 SIGNALS = [f"{size} {word} signal" for word, size in product(("high", "low", "long", "short", "iso"), ("small", "large"))]
-BATCH_BUDGET_S, REPORTS_BUDGET = 1e-3, (1000, 2.0)  # seconds of a batch; of so many reports
+BATCH_BUDGET_S, REPORTS_BUDGET_S = 1e-3, 2.0  # of a batch; of 1,000 reports
 N_BATCHES = 12  # of images, to which every prompt is held
 N_TEMPLATES = 8  # prompts of a class
 
@@ -28,11 +28,10 @@ N_TEMPLATES = 8  # prompts of a class
 def text_similarity(sizes: Sizes) -> list[Row | Curve]:
     """Reports of eight findings each by `best_match`: all against all, and a batch of 64 from what is known."""
     measured = {n: _all_pairs(n, sizes) for n in sizes.reports}
-    n = max(n for n in sizes.reports if n <= sizes.in_python)
-    budget = REPORTS_BUDGET[1] if n == REPORTS_BUDGET[0] else None
+    n, budget = sizes.in_python, sizes.budget(REPORTS_BUDGET_S)
     note = f"unique reports of {N_FINDINGS} findings; rival: a loop over pairs, which makes each score of two findings once"
-    curve = curve_of("similarity of reports", "reports", "s", measured, budget=REPORTS_BUDGET if n == REPORTS_BUDGET[0] else None)
-    row = Row(f"{n} reports against each other", *list(measured[n].values())[:2], "s", note, budget)
+    curve = curve_of("similarity of reports", "reports", "s", measured, budget=budget and (n, budget))
+    row = Row(f"{n:,} reports against each other", *measured[n].values(), "s", note, budget)
     return [row, *_batch(max(sizes.reports), sizes), curve, curve.row()]
 
 
@@ -52,13 +51,14 @@ def _batch(n: int, sizes: Sizes) -> list[Row]:
     scores = similarity.finding_scores(findings, similarity.words)
     known, rows = similarity.best_match(scores, which), np.random.default_rng(0).permutation(n)[:BATCH]
     ways = {
-        f"of {n} known texts": partial(similarity.of_units, known, rows),
-        f"from the scores of {len(findings)} known findings": partial(similarity.best_match, scores, which[rows]),
+        f"{n:,} known texts": partial(similarity.of_units, known, rows),
+        f"{len(findings):,} known findings": partial(similarity.best_match, scores, which[rows]),
     }
     in_python = partial(pair_by_pair, [reports[i] for i in rows])
     timed = partial(beside, same=partial(np.allclose, atol=1e-6), repeats=sizes.repeats)
-    note = f"{len(rows)} reports of {N_FINDINGS} findings; rival: a loop over pairs, which knows no score before"
-    return [Row(f"a batch's similarity {way}", *timed(ours, in_python), "s", note, BATCH_BUDGET_S) for way, ours in ways.items()]
+    note = f"similarity of reports of {N_FINDINGS} findings; rival: a loop over pairs, which knows nothing before"
+    budget = sizes.budget(BATCH_BUDGET_S)
+    return [Row(f"batch of {len(rows)}, {way}", *timed(ours, in_python), "s", note, budget) for way, ours in ways.items()]
 
 
 def made_up_reports(n: int) -> list[list[Pair]]:

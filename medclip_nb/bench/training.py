@@ -1,6 +1,5 @@
 """Benchmark of training: what the loop adds to bare passes, for each of the three methods."""
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -27,11 +26,10 @@ BUDGET = 5.0  # percent
 
 def training_step(sizes: Sizes) -> list[Row]:
     """A step of the loop as it runs (reading, augmenting, clipping, AdamW, the clamp), against bare forward + backward."""
-    timed = partial(fastest, repeats=sizes.repeats, patience_s=PATIENCE_S)
-    return [row for name, make in RUNS.items() for row in _step(name, make(PRESETS[sizes.preset]), timed)]
+    return [row for name, make in RUNS.items() for row in _step(name, make(PRESETS[sizes.preset]), sizes)]
 
 
-def _step(name: str, run: Run, fastest: Callable[..., list[float]]) -> list[Row]:
+def _step(name: str, run: Run, sizes: Sizes) -> list[Row]:
     from tqdm.auto import tqdm
 
     batches = run.pairs.epoch(np.random.default_rng(0), run.plan.batch_size)[:N_STEPS]
@@ -46,12 +44,13 @@ def _step(name: str, run: Run, fastest: Callable[..., list[float]]) -> list[Row]
     run.model.train()
     with tqdm(disable=True) as bar:
         first = [run.train_epoch(1, bar, history=[])]  # which says whether the next batch is read meanwhile, as in a training
-        loop, alone = fastest(lambda: run.train_epoch(1, bar, history=first), bare)
+        loop = partial(run.train_epoch, 1, bar, history=first)
+        seconds, alone = fastest(loop, bare, repeats=sizes.repeats, patience_s=PATIENCE_S)
     n, size, precision = len(batches), run.plan.batch_size, run.plan.precision
     note = f"{n} steps of {size} {UNITS[name]}, {precision}; rival: bare forward + backward"
     return [
-        Row(f"training step, {name}", loop / n, alone / n, "s", note),
-        Row(f"overhead of the loop, {name}", 100 * (loop / alone - 1), None, "%", "of the two above", BUDGET),
+        Row(f"training step, {name}", seconds / n, alone / n, "s", note),
+        Row(f"overhead of the loop, {name}", 100 * (seconds / alone - 1), None, "%", "of the two above", sizes.budget(BUDGET)),
     ]
 
 

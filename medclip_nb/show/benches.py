@@ -47,32 +47,46 @@ def _with_rival(rows: list[dict]) -> list[dict]:
 
 
 def budget_dots(rows: list[dict], *, ax: Axes) -> Axes:
-    """Ours as a share of the budget, log scale; met ones are discs, missed ones crosses with the word."""
-    shares = [max(row["ours"] / row["budget"], LEAST) for row in rows]
-    said = [f"{row['ours']:g} of {row['budget']:g} {row['unit']}" + ("" if row["met"] == "yes" else "  MISSED") for row in rows]
-    _dots([row["what"] for row in rows], shares, said, [row["met"] == "yes" for row in rows], ax=ax)
+    """Ours as a share of the budget, log scale; met ones are discs, missed ones crosses, and the words say so too."""
+    shares, good = [max(row["ours"] / row["budget"], LEAST) for row in rows], [row["met"] == "yes" for row in rows]
+    words = [
+        f"{'met' if met else 'MISSED'}: {_of(row, 'ours')} of {_of(row, 'budget')}" for row, met in zip(rows, good, strict=True)
+    ]
+    _dots([row["what"] for row in rows], words, shares, good, ax=ax)
     ax.set(title="Budgets: left of the line is met", xlabel="share of the budget that is used")
     return ax
 
 
 def rival_dots(rows: list[dict], *, ax: Axes) -> Axes:
-    """How many times ours the rival is, log scale; where ours is worse, a cross with the word."""
-    said = [f"{row['ours']:g} against {row['rival']:g} {row['unit']}" + ("" if row["ratio"] >= 1 else "  worse") for row in rows]
-    names = [f"{row['what']} · {row['note'].split('rival: ')[-1].split(',')[0]}" for row in rows]
-    _dots(names, [row["ratio"] for row in rows], said, [row["ratio"] >= 1 for row in rows], ax=ax)
-    ax.set(title="Rivals: right of the line ours is better", xlabel="rival ÷ ours")
+    """How many times ours the rival is, log scale; where ours is worse, a cross, and the words say so too."""
+    names = [f"{row['what']} | {row['note'].split('rival: ')[-1].split(',')[0]}" for row in rows]
+    good = [row["ratio"] >= 1 for row in rows]
+    words = [f"{_of(row, 'ours')}, rival {_of(row, 'rival')}" + ("" if row["ratio"] >= 1 else ": WORSE") for row in rows]
+    _dots(names, words, [row["ratio"] for row in rows], good, ax=ax)
+    ax.set(title="Rivals: right of the line ours is better", xlabel="rival / ours")
     return ax
 
 
-def _dots(names: list[str], values: list[float], said: list[str], good: list[bool], *, ax: Axes) -> None:
-    for place, (value, words, kind) in enumerate(zip(values, said, good, strict=True)):
+def _of(row: dict, column: str) -> str:
+    """A figure with its unit, short seconds in ms or µs."""
+    figure, unit = row[column], row["unit"].replace("exponent", "")
+    for factor, smaller in ((1e6, "µs"), (1e3, "ms")) if unit == "s" else ():
+        if figure * factor < 1000:
+            return f"{figure * factor:.3g} {smaller}"
+    return (f"{figure:,.0f} {unit}" if abs(figure) >= 1000 else f"{figure:.3g} {unit}").rstrip()
+
+
+def _dots(names: list[str], words: list[str], values: list[float], good: list[bool], *, ax: Axes) -> None:
+    for place, (value, kind) in enumerate(zip(values, good, strict=True)):
         colour, marker = KINDS[kind]
-        ax.plot(value, place, color=colour, marker=marker, markersize=7, linestyle="")
-        ax.annotate(words, (value, place), xytext=(8, 0), textcoords="offset points", va="center", fontsize=8, color="0.25")
+        ax.plot(value, place, color=colour, marker=marker, markersize=8, linestyle="")
     ax.axvline(1, color="0.2", linestyle="--", linewidth=1.4)
-    ax.set(yticks=range(len(names)), xscale="log", xlim=(min(*values, 1) / 2, max(*values, 1) * 60))
-    ax.set_yticklabels(names, fontsize=8)
+    ax.set(xscale="log", xlim=(min(*values, 0.5) / 2, max(*values, 2) * 2))
+    ax.set_yticks(range(len(names)), names, fontsize=8)
     ax.set_ylim(len(names) - 0.5, -0.5)
+    right = ax.secondary_yaxis("right")
+    right.set_yticks(range(len(words)), words, fontsize=8)
+    right.tick_params(length=0)
 
 
 def growth_lines(curve: dict, *, ax: Axes) -> Axes:
@@ -90,6 +104,9 @@ def growth_lines(curve: dict, *, ax: Axes) -> Axes:
         label = f"budget: exponent {curve['most_exponent']:g}"
         ax.plot([first, last], [figure, most], color="0.2", linestyle="--", linewidth=1.4, label=label)
     ax.set(title=curve["what"], xscale="log", yscale="log", xlabel=curve["over"], ylabel=curve["unit"])
+    sizes = [size for size, _ in next(iter(curve["points"].values()))]
+    ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    ax.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     ax.legend(fontsize=8)
     return ax
 
