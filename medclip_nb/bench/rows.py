@@ -12,7 +12,7 @@ import numpy as np
 from .. import __version__
 from ..config import n_cores
 
-PATIENCE_S, LEAST_ROUNDS = 8.0, 3  # after so long and so many rounds of repeats no further one starts
+PATIENCE_S, LEAST_ROUNDS = 8.0, 2  # after so long and so many rounds of repeats no further one starts
 EXPONENT = "exponent"  # unit of a growth
 DIGITS = 4  # of a figure that is handed over
 
@@ -54,8 +54,8 @@ FULL = Sizes(
 QUICK = Sizes(
     preset="smoke",
     repeats=1,
-    reports=(20, 40),
-    in_python=40,
+    reports=(10, 20),
+    in_python=20,
     retrieved=(30, 60),
     slices=(8, 16),
     prompts=(8, 16),

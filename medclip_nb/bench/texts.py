@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from unittest.mock import patch
@@ -29,7 +29,7 @@ def text_similarity(sizes: Sizes) -> list[Row | Curve]:
     """Reports of eight findings each by `best_match`: all against all, and a batch of 64 from what is known."""
     measured = {n: _all_pairs(n, sizes) for n in sizes.reports}
     n, budget = sizes.in_python, sizes.budget(REPORTS_BUDGET_S)
-    note = f"unique reports of {N_FINDINGS} findings; rival: a loop over pairs, which makes each score of two findings once"
+    note = f"unique reports of {N_FINDINGS} findings; rival: a loop over pairs"
     curve = curve_of("similarity of reports", "reports", "s", measured, budget=budget and (n, budget))
     row = Row(f"{n:,} reports against each other", *measured[n].values(), "s", note, budget)
     return [row, *_batch(max(sizes.reports), sizes), curve, curve.row()]
@@ -70,21 +70,26 @@ def made_up_reports(n: int) -> list[list[Pair]]:
 
 def pair_by_pair(reports: list[list[Pair]]) -> np.ndarray:
     """The same similarity as one writes it down: for each pair of reports, the best partner of each finding, both ways."""
-    score = cache(_score)
+    findings = list(dict.fromkeys(finding for report in reports for finding in report))
+    number, table = {finding: i for i, finding in enumerate(findings)}, _table(findings)
+    numbers = [[number[finding] for finding in report] for report in reports]
     sim = np.ones((len(reports), len(reports)))
-    for i, one in enumerate(reports):
-        for j, other in enumerate(reports[:i]):
-            scores = [[score(a, b) for b in other] for a in one]
+    for i, one in enumerate(numbers):
+        for j, other in enumerate(numbers[:i]):
+            scores = [[table[a][b] for b in other] for a in one]
             there = sum(map(max, scores)) / len(one)
             back = sum(map(max, zip(*scores, strict=True))) / len(other)
             sim[i, j] = sim[j, i] = (there + back) / 2
     return sim
 
 
-def _score(a: Pair, b: Pair) -> float:
-    words = [set(re.findall(r"\w+", " ".join(finding).lower())) for finding in (a, b)]
-    dice = 2 * len(words[0] & words[1]) / (len(words[0]) + len(words[1]))
-    return dice * ((a[0] == b[0]) + (similarity.signal_class(a[1]) == similarity.signal_class(b[1]))) / 2
+def _table(findings: list[Pair]) -> list[list[float]]:
+    """The score of each pair of findings."""
+    known = [(set(re.findall(r"\w+", " ".join(f).lower())), f[0], similarity.signal_class(f[1])) for f in findings]
+    return [
+        [2 * len(one & other) / (len(one) + len(other)) * ((a == b) + (x == y)) / 2 for other, b, y in known]
+        for one, a, x in known
+    ]
 
 
 def zero_shot(sizes: Sizes) -> list[Row | Curve]:
