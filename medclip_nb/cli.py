@@ -171,7 +171,8 @@ def bench_command(args: argparse.Namespace) -> int:
     cli_data.print_table([columns, *(["-" if row[c] is None else str(row[c]) for c in columns] for row in found["rows"])])
     for curve in found["curves"]:
         _print_curve(curve)
-    print(path, save(bench_figure(found["rows"], found["curves"]), path.with_suffix(".png")), sep="\n")
+    figure = bench_figure(found["rows"], found["curves"], about=bench.about(found))
+    print(bench.about(found), path, save(figure, path.with_suffix(".png")), sep="\n")
     return 0
 
 

@@ -256,6 +256,15 @@ def test_a_run_writes_what_it_found_and_the_facts_of_the_machine(two, tmp_path):
     assert found["machine"]["versions"]["torch"] == torch.__version__
 
 
+@pytest.mark.parametrize(("load", "quick", "said"), [([0.1], False, ""), ([5.0], False, "OTHER WORK"), (None, True, "--quick")])
+def test_a_run_says_in_one_line_where_it_ran_and_whether_the_machine_was_busy(load, quick, said):
+    machine = rows.machine() | {"load_average": load, "cores": 2}
+    line = bench.about({"machine": machine, "quick": quick})
+    assert said in line
+    assert ("OTHER WORK" in line) == (load == [5.0])
+    assert f"2 cores, {torch.get_num_threads()} threads, PyTorch {torch.__version__}" in line
+
+
 def test_an_interrupt_leaves_what_was_measured_before(two, tmp_path, monkeypatch):
     def stop(sizes):
         raise KeyboardInterrupt
@@ -264,6 +273,12 @@ def test_an_interrupt_leaves_what_was_measured_before(two, tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         bench.run([], tmp_path / "b.json")
     assert json.loads((tmp_path / "b.json").read_text())["benchmarks"] == ["one"]
+
+
+def test_a_comparison_that_is_void_names_its_benchmark(monkeypatch, tmp_path):
+    monkeypatch.setattr(retrieval, "whole_matrix", lambda queries, *_: {"mAP": np.zeros(len(queries))})
+    with pytest.raises(ValueError, match="benchmark retrieval: the two ways give different results"):
+        bench.run(["retrieval"], tmp_path / "b.json", quick=True)
 
 
 def test_an_unknown_benchmark_is_refused_before_anything_runs(tmp_path):

@@ -227,6 +227,7 @@ def test_benchmarks_print_tables_and_write_json_and_a_figure(monkeypatch, capsys
     assert re.search(r"^what +ours +rival +unit +ratio +budget +met +note$", said, re.M)
     assert re.search(r"^growth of memory of the loss +1.0 .* 1.1 +yes ", said, re.M)
     assert re.search(r"^memory of the loss, MiB +256 +512 +1,024 +exponent$", said, re.M)
+    assert "small sizes (--quick)" in said
     assert said.endswith(f"{path}\n{path.with_suffix('.png')}\n")
     assert len(json.loads(path.read_text())["rows"]) == 2
     assert path.with_suffix(".png").stat().st_size > 0

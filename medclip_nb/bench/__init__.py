@@ -49,6 +49,18 @@ def run(names: list[str], path: Path, *, quick: bool = False) -> dict:
     return found
 
 
+def about(found: dict) -> str:
+    """The machine in one line, and whether other work went on when the run began: then times say little, ratios a bit more."""
+    machine, versions = found["machine"], found["machine"]["versions"]
+    line = f"{machine['date']}, {machine['cores']} cores, {machine['threads']} threads, PyTorch {versions['torch']}"
+    load = (machine["load_average"] or [0])[0]
+    busy = f"; OTHER WORK WAS GOING ON (load {load:g}): times are too long" if load > machine["cores"] / 2 else ""
+    return line + ("; small sizes (--quick)" if found["quick"] else "") + busy
+
+
 def measure(name: str, *, quick: bool = False) -> list[Row | Curve]:
     """The figures of one benchmark of BENCHES."""
-    return getattr(import_module(f".{BENCHES[name]}", __name__), name)(QUICK if quick else FULL)
+    try:
+        return getattr(import_module(f".{BENCHES[name]}", __name__), name)(QUICK if quick else FULL)
+    except ValueError as error:
+        raise ValueError(f"benchmark {name}: {error}") from error

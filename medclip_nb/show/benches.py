@@ -15,8 +15,8 @@ COLUMNS = 3  # of curves
 KINDS = {True: (COLOURS[0], "o"), False: (COLOURS[5], "X")}  # good and bad: colour and marker
 
 
-def bench_figure(rows: list[dict], curves: list[dict]) -> Figure:
-    """Shares of budgets and ratios to rivals as dots, then each curve with its fitted exponents.
+def bench_figure(rows: list[dict], curves: list[dict], *, about: str = "") -> Figure:
+    """Shares of budgets and ratios to rivals as dots, then each curve with its fitted exponents; `about` stands on top.
 
     `rows` and `curves` are those of the benchmarks' JSON.
     """
@@ -24,7 +24,8 @@ def bench_figure(rows: list[dict], curves: list[dict]) -> Figure:
     panels = [(draw, chosen) for draw, chosen in ((budget_dots, _with_budget(rows)), (rival_dots, _with_rival(rows))) if chosen]
     n_lines, n_rows = max((len(chosen) for _, chosen in panels), default=0), -(-len(curves) // COLUMNS)
     heights = [h for h in (0.27 * n_lines + 1.2 if panels else 0, 3.6 * n_rows) if h]
-    figure = plt.figure(figsize=(15, sum(heights)))
+    figure = plt.figure(figsize=(15, sum(heights) + 0.4))
+    figure.suptitle(about, fontsize=10)
     parts = list(np.atleast_1d(figure.subfigures(len(heights), height_ratios=heights)))
     if panels:
         for ax, (draw, chosen) in zip(np.atleast_1d(parts.pop(0).subplots(1, len(panels))), panels, strict=True):
