@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import product
-from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -131,5 +130,5 @@ def _prompts(n: int, tower, repeats: int) -> dict[str, float]:
 @contextmanager
 def _empty_home() -> Iterator[None]:
     """Inside, no text is known yet."""
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, MEDCLIP_NB_HOME=str(Path(folder))):
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, MEDCLIP_NB_HOME=folder):
         yield
