@@ -24,7 +24,8 @@ EXAMPLES = {
     "  medclip-nb experiment ./my_ct --recipe ct_glip -o reports/my_ct\n"
     "  medclip-nb experiment ./my_mr --recipe selip --pooling grid mean attention\n"
     "  medclip-nb experiment ./my_images --again   anew, also what is finished",
-    "bench": "examples:\n  medclip-nb bench                        everything; minutes\n"
+    "bench": "examples:\n  medclip-nb bench                        everything; minutes, on an idle machine\n"
+    "  medclip-nb bench --quick                everything in small: whether it works\n"
     "  medclip-nb bench image_cache -o bench.json",
     "claims": "examples:\n  medclip-nb claims                       all studies, three seeds; an hour on two cores\n"
     "  medclip-nb claims pooling --seed 0 1    one study, two seeds; what was trained before is kept\n"
@@ -150,25 +151,39 @@ def claims_command(args: argparse.Namespace) -> int:
 
 def _add_bench(commands):
     bench = _command_parser(commands.add_parser, "bench", help="Measure what is fast here beside its rivals, in one run.")
-    bench.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="image_cache, audit_growth, training_step, loss_memory, retrieval_figures; all when none is given",
-    )
-    bench.add_argument("-o", "--output", metavar="FILE", help="the figures as JSON (default: reports/bench.json)")
+    names = "start_up, course_times, text_similarity, retrieval, slice_pooling, zero_shot, loss_memory, loss_time, image_cache"
+    names += ", audit_growth, training_step; all when none is given"
+    bench.add_argument("names", nargs="*", metavar="NAME", help=names)
+    bench.add_argument("--quick", action="store_true", help="small sizes: whether it works, not how fast it is")
+    bench.add_argument("-o", "--output", metavar="FILE", help="JSON, with a PNG beside it (default: reports/bench.json)")
     bench.set_defaults(command=bench_command)
 
 
 def bench_command(args: argparse.Namespace) -> int:
-    """Runs benchmarks; prints a table and writes JSON."""
+    """Runs benchmarks; prints tables, and writes JSON and a figure."""
     from . import bench
 
-    rows = bench.run(args.names)
-    columns = list(rows[0])
-    cli_data.print_table([columns, *([str(row[c]) for c in columns] for row in rows)])
-    print(bench.save(rows, Path(args.output) if args.output else config.reports_dir() / "bench.json"))
+    path = Path(args.output) if args.output else config.reports_dir() / "bench.json"
+    found = bench.run(args.names, path, quick=args.quick)
+    from .show.benches import bench_figure, save  # what starts slowly comes after the names were looked at
+
+    columns = list(found["rows"][0])
+    cli_data.print_table([columns, *(["-" if row[c] is None else str(row[c]) for c in columns] for row in found["rows"])])
+    for curve in found["curves"]:
+        _print_curve(curve)
+    figure = bench_figure(found["rows"], found["curves"], about=bench.about(found))
+    print(bench.about(found), path, save(figure, path.with_suffix(".png")), sep="\n")
     return 0
+
+
+def _print_curve(curve: dict) -> None:
+    print()
+    sizes = [n for n, _ in next(iter(curve["points"].values()))]
+    rows = [[f"{curve['what']}, {curve['unit']}", *(f"{n:,}" for n in sizes), "exponent"]]
+    for way, points in curve["points"].items():
+        figures = {n: str(figure) for n, figure in points}
+        rows.append([way, *(figures.get(n, "-") for n in sizes), str(curve["exponents"][way])])
+    cli_data.print_table(rows)
 
 
 def run_command(args: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """Exit codes and messages of the command line; no kernel is started here."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -219,14 +220,28 @@ def test_check_of_images_says_their_spacings(tmp_path, capsys):
     assert "(1)" in said
 
 
-def test_a_benchmark_prints_a_table_and_writes_json(monkeypatch, capsys, home):
-    row = {"what": "x", "ours": 1.0, "rival": 2.0, "unit": "s", "ratio": 2.0, "note": "n"}
-    monkeypatch.setattr(bench, "BENCHES", {"one": lambda: [row]})
-    assert cli.main(["bench", "one"]) == 0
-    assert "what  ours  rival" in capsys.readouterr().out
-    assert json.loads((home / "reports" / "bench.json").read_text()) == [row]
+def test_benchmarks_print_tables_and_write_json_and_a_figure(monkeypatch, capsys, home):
+    monkeypatch.setattr(bench, "BENCHES", {"loss_memory": "losses"})
+    assert cli.main(["bench", "loss_memory", "--quick"]) == 0
+    said, path = capsys.readouterr().out, home / "reports" / "bench.json"
+    assert re.search(r"^what +ours +rival +unit +ratio +budget +met +note$", said, re.M)
+    assert re.search(r"^growth of memory of the loss +1.0 .* 1.1 +yes ", said, re.M)
+    assert re.search(r"^memory of the loss, MiB +256 +512 +1,024 +exponent$", said, re.M)
+    assert "small sizes (--quick)" in said
+    assert said.endswith(f"{path}\n{path.with_suffix('.png')}\n")
+    assert len(json.loads(path.read_text())["rows"]) == 2
+    assert path.with_suffix(".png").stat().st_size > 0
+
+
+def test_an_unknown_benchmark_is_one_line_that_names_them_all(capsys):
     assert cli.main(["bench", "two"]) == 2
-    assert "unknown benchmark 'two'; choose from: one" in capsys.readouterr().err
+    assert f"unknown benchmark 'two'; choose from: {', '.join(bench.BENCHES)}" in capsys.readouterr().err
+
+
+def test_the_help_of_bench_names_them_all(capsys):
+    assert cli.main(["bench", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert ", ".join(bench.BENCHES) in said
 
 
 @pytest.fixture

@@ -33,6 +33,12 @@ def test_a_class_with_more_prompts_has_no_advantage():
     assert np.allclose(class_embeddings(embed, few), class_embeddings(embed, many))
 
 
+def test_a_prompt_of_several_classes_is_embedded_once_and_all_in_one_call():
+    asked = []
+    class_embeddings(lambda texts: asked.append(texts) or embed(texts), {"a": ["cat", "kitten"], "b": ["kitten", "dog"]})
+    assert asked == [["cat", "kitten", "dog"]]
+
+
 def test_predictions_agree_with_a_loop():
     images, classes = unit_vectors(20, 5), unit_vectors(4, 5, seed=1)
     wanted = [max(range(4), key=lambda j: sum(a * b for a, b in zip(image, classes[j], strict=True))) for image in images]

@@ -24,8 +24,13 @@ class Spread(NamedTuple):
 
 
 def class_embeddings(embed: Embed, prompts: dict[str, list[str]]) -> Float[np.ndarray, "label dim"]:
-    """One L2-normalised vector per class: the mean over its prompts' embeddings (CLIP's prompt ensemble)."""
-    means = np.stack([embed(sentences).mean(0) for sentences in prompts.values()])
+    """One L2-normalised vector per class: the mean over its prompts' embeddings (CLIP's prompt ensemble).
+
+    Each different prompt is embedded once, all in one call.
+    """
+    number = {text: i for i, text in enumerate(dict.fromkeys(text for own in prompts.values() for text in own))}
+    emb = embed(list(number))
+    means = np.stack([emb[[number[text] for text in own]].mean(0) for own in prompts.values()])
     return means / np.linalg.norm(means, axis=1, keepdims=True)
 
 
