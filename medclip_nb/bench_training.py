@@ -1,6 +1,7 @@
 """Benchmarks of training: what the loop adds to bare passes, for each of the three methods, and the memory of the loss."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from .learn.memory import kept_for_backward
 from .learn.organ_pairs import OrganPairs
 from .learn.organ_units import organ_units
 from .learn.pairs import ImagePairs
-from .learn.plan import accelerator_of, plan
+from .learn.plan import accelerator_of, keep_freed_memory, plan
 from .learn.pretrain import Run
 from .learn.step import backward
 from .learn.targets import identity
@@ -30,11 +31,15 @@ Figures = tuple[str, float, float, str, str]
 
 
 def steps(fastest: Callable[..., list[float]]) -> list[Figures]:
-    """A step of the loop as it runs (reading, augmenting, clipping, AdamW, the clamp), against bare forward + backward."""
-    return [_step(name, make(), fastest) for name, make in RUNS.items()]
+    """A step of the loop as it runs (reading, augmenting, clipping, AdamW, the clamp), against bare forward + backward.
+
+    Of each method the time that it takes, then the work of the processor on one core: others do not add to that.
+    """
+    keep_freed_memory()  # as lessons and `medclip-nb train` do
+    return [row for name, make in RUNS.items() for row in _step(name, make(), fastest)]
 
 
-def _step(name: str, run: Run, fastest: Callable[..., list[float]]) -> Figures:
+def _step(name: str, run: Run, fastest: Callable[..., list[float]]) -> list[Figures]:
     from tqdm.auto import tqdm
 
     batches = run.pairs.epoch(np.random.default_rng(0), run.plan.batch_size)[:N_STEPS]
@@ -49,10 +54,21 @@ def _step(name: str, run: Run, fastest: Callable[..., list[float]]) -> Figures:
     run.model.train()
     with tqdm(disable=True) as bar:
         first = [run.train_epoch(1, bar, history=[])]  # which says whether the next batch is read meanwhile, as in a training
-        loop, alone = fastest(lambda: run.train_epoch(1, bar, history=first), bare)
+        both = partial(fastest, lambda: run.train_epoch(1, bar, history=first), bare)
+        seconds, work = both(), _on_one_core(partial(both, clock="process_time"))
     n, size, precision = len(batches), run.plan.batch_size, run.plan.precision
     note = f"{n} steps of {size} {UNITS[name]}, {precision}; a ratio of 0.95 is an overhead of 5 %"
-    return f"training step, {name}", loop / n, alone / n, "s", note
+    timed = {f"training step, {name}": seconds, f"its work on one core, {name}": work}
+    return [(what, loop / n, alone / n, "s", note) for what, (loop, alone) in timed.items()]
+
+
+def _on_one_core(action: Callable[[], list[float]]) -> list[float]:
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other would count as work
+    try:
+        return action()
+    finally:
+        torch.set_num_threads(n)
 
 
 def _radclip() -> Run:

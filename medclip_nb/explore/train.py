@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..config import PRESETS, choose
 from ..data.catalog import EMBEDDED, locate
-from ..learn.plan import accelerator_of
+from ..learn.plan import accelerator_of, keep_freed_memory
 from ..learn.pretrain import pretrain
 from ..lesson.notebook import Lesson
 from .arms import number_of
@@ -21,6 +21,7 @@ def run(dataset: str, recipe: str, *, preset: str, seed: int) -> Path:
     level = choose(PRESETS, "preset", preset)
     name = dataset if dataset in EMBEDDED else str(locate(dataset).resolve())
     lesson = Lesson(number_of(recipe), preset=level, seed=seed, dataset=name)
+    keep_freed_memory()
     made = prepare(lesson, recipe)
     is_first = accelerator_of(made.plan).is_main_process
     history = pretrain(made.model, made.pairs, recipe=made.recipe, plan=made.plan, folder=lesson.folder / recipe)
