@@ -116,7 +116,7 @@ def total(team: Team, part: Tensor) -> float:
     return part.item()
 
 
-def least(team: Team, number: float) -> float:
+def least(team: Team, number: int | float) -> float:
     """The smallest of a number over all processes."""
     found = torch.tensor(float(number), dtype=torch.float64, device=_device(team))
     if team.size > 1:
