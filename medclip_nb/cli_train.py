@@ -7,8 +7,9 @@ from . import config
 
 EXAMPLES = {
     "train": "examples:\n  medclip-nb train torso --recipe radclip_true --preset gpu\n"
-    "  accelerate launch --num_processes 2 -m medclip_nb train torso    two GPUs, one batch\n"
-    "  torchrun --nproc-per-node 2 -m medclip_nb train torso            two processes on a CPU",
+    "  accelerate launch --multi_gpu --num_processes 2 -m medclip_nb train torso    two GPUs, or else two processes, one batch\n"
+    "  torchrun --nproc-per-node 2 -m medclip_nb train torso                        the same\n\n"
+    "The progress bar shows units per second and the share of time that reading takes; history.csv has both for each epoch.",
 }
 
 
@@ -26,5 +27,6 @@ def train_command(args: argparse.Namespace) -> int:
     """Trains and says where the model is; called again after a kill, it goes on."""
     from .explore import train
 
-    print(train.run(args.data, args.recipe, preset=args.preset, seed=args.seed))
+    folder, told = train.run(args.data, args.recipe, preset=args.preset, seed=args.seed)
+    print(*told, folder, sep="\n")
     return 0

@@ -57,11 +57,14 @@ def test_the_training_step_is_measured_beside_bare_passes_over_the_same_batches(
     Accelerator(mixed_precision="no")  # as an earlier training of this process leaves it
     monkeypatch.setattr(training, "N_STEPS", 1)
     monkeypatch.setattr(training, "RUNS", {"radclip": training.RUNS["radclip"]})
-    step, overhead = training.training_step(QUICK)
+    threads = torch.get_num_threads()
+    step, overhead, work, _ = training.training_step(QUICK)
+    assert [step.what, work.what] == ["training step, radclip", "its work on one core, radclip"]
     assert step.note.startswith("1 steps of 32 slices")
-    assert step.ours > 0
+    assert min(step.ours, work.ours) > 0
     assert overhead.ours == pytest.approx(100 * (step.ours / step.rival - 1))
     assert overhead.met == "-"  # a single step at preset smoke says nothing of 5 %
+    assert torch.get_num_threads() == threads
 
 
 def test_organs_and_heads_have_a_training_step_too(tiny, monkeypatch, heads):
@@ -69,7 +72,7 @@ def test_organs_and_heads_have_a_training_step_too(tiny, monkeypatch, heads):
     monkeypatch.setattr(training.selip, "head_units", lambda *_, **__: heads)
     monkeypatch.setattr(training, "RUNS", {k: v for k, v in training.RUNS.items() if k != "radclip"})
     found = [row.what for row in training.training_step(QUICK)]
-    assert found[::2] == ["training step, ct_glip", "training step, selip"]
+    assert found[::4] == ["training step, ct_glip", "training step, selip"]
 
 
 def test_the_memory_of_the_loss_is_linear_and_that_of_the_matrix_is_not():
@@ -191,6 +194,12 @@ def test_times_of_the_course_say_what_was_not_measured(timed_course):
 def test_a_lesson_waits_for_those_it_needs(timed_course):
     first, second, third = course.course.choose(None)
     assert course.two_at_a_time({first: 10.0, second: 5.0, third: 2.0}) == 12
+
+
+def test_a_clock_may_be_chosen(monkeypatch):
+    clock = iter([1.0, 4.0])
+    monkeypatch.setattr(rows.time, "process_time", lambda: next(clock))
+    assert fastest(lambda: None, repeats=1, clock="process_time") == [3]
 
 
 def test_the_fastest_of_several_calls_counts_and_all_take_turns(monkeypatch):

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_processes import organ_model, organ_pairs
 from toy import toy_pairs, toy_volumes
 
 from medclip_nb.config import RECIPES
 from medclip_nb.learn.lighter import lighter, stages, towers
-from medclip_nb.learn.memory import TRIED, Need, kept_bytes, need_of, refuse_unless_it_fits
+from medclip_nb.learn.memory import SPARE, TRIED, Need, fitted, kept_bytes, need_of, refuse_unless_it_fits
 from medclip_nb.learn.plan import Plan, accelerator_of
 from medclip_nb.learn.prefetch import made
 from medclip_nb.learn.pretrain import pretrain
+from medclip_nb.learn.processes import ALONE, Team
 from medclip_nb.learn.step import backward
 from medclip_nb.model.adapter import build_adapter
 from medclip_nb.model.dual_encoder import build_model
@@ -24,6 +26,7 @@ from medclip_nb.model.encoders import EfficientNetLite0
 
 CLIP = RECIPES["clip"]
 PLAN = Plan(2, 8, 1e-3, "no", 0)
+TWO = Team(0, 2)
 TIMES = ["data_s", "step_s", "seconds", "units_s", "data_share"]
 
 
@@ -153,6 +156,79 @@ def test_a_step_that_does_not_fit_is_refused_with_the_micro_batch_that_does():
         refuse_unless_it_fits(need, 50.0)
 
 
+@pytest.fixture
+def gpu(monkeypatch):
+    """As if there were a GPU with so much free memory."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    return lambda n: monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (n, n))
+
+
+def bytes_for(rows: float, **change) -> float:
+    """Free memory that so many rows of the toy pairs fit in."""
+    need = need_of(fresh(), toy_pairs(), recipe=CLIP, plan=replace(PLAN, batch_size=16, **change))
+    return (need.fixed + (rows + 0.5) * need.per_row) / SPARE
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted", "words"), [(20, 0, "all images at once"), (11, 8, "8 images at a time"), (1, 1, "1 images")]
+)
+def test_a_micro_batch_is_chosen_that_fits_the_gpu_and_what_is_expected_is_told(gpu, rows, wanted, words):
+    gpu(bytes_for(rows))
+    plan, told = fitted(fresh(), toy_pairs(), recipe=CLIP, plan=replace(PLAN, batch_size=16))
+    assert plan == replace(PLAN, batch_size=16, micro_batch=wanted)
+    assert f"a step of 16 units, {words}" in told
+    assert "GiB a unit" in told
+
+
+def test_what_does_not_fit_at_all_and_a_micro_batch_that_was_asked_for_are_refused(gpu):
+    gpu(bytes_for(-1))
+    with pytest.raises(ValueError, match="use a smaller model"):
+        fitted(fresh(), toy_pairs(), recipe=CLIP, plan=replace(PLAN, batch_size=16))
+    gpu(bytes_for(5))
+    with pytest.raises(ValueError, match="set micro_batch=5 in the plan"):
+        fitted(fresh(), toy_pairs(), recipe=CLIP, plan=replace(PLAN, batch_size=16, micro_batch=12))
+    plan, _ = fitted(fresh(), toy_pairs(), recipe=CLIP, plan=replace(PLAN, batch_size=16, micro_batch=12, checkpointing=True))
+    assert plan.micro_batch == 12
+
+
+def test_several_processes_need_less_each(gpu, monkeypatch):
+    monkeypatch.setattr("medclip_nb.learn.memory.least", lambda team, number: number)
+    gpu(bytes_for(9))
+    plans = [fitted(fresh(), toy_pairs(), recipe=CLIP, plan=replace(PLAN, batch_size=16), team=t)[0] for t in (ALONE, TWO)]
+    assert [plan.micro_batch for plan in plans] == [8, 0]
+    assert [plan.batch_size for plan in plans] == [16, 16]
+
+
+def test_without_a_gpu_nothing_is_changed_measured_or_told(monkeypatch):
+    monkeypatch.setattr("medclip_nb.learn.memory.need_of", None)
+    assert fitted(fresh(), toy_pairs(), recipe=CLIP, plan=PLAN) == (PLAN, "")
+
+
+def test_a_micro_batch_counts_images_of_which_a_study_has_several():
+    need = Need(fixed=100.0, per_row=90.0, batch_size=16, micro_batch=0, images_per_row=9.0)
+    assert need.total == 100 + 16 * 90
+    assert need.largest_micro_batch(100 + 5.5 * 90) == 49
+    assert replace(need, micro_batch=45).total == 100 + 5 * 90
+    pairs = organ_pairs("crops")
+    found = need_of(organ_model("crops"), pairs, recipe=pairs.recipe, plan=replace(PLAN, batch_size=3)).images_per_row
+    rows = pairs.train[:4]
+    assert found == (pairs.units.unit[rows] >= 0).sum() / len(rows)
+
+
+def test_in_bf16_less_is_kept():
+    pairs = toy_pairs()
+    assert kept_bytes(fresh(), pairs, CLIP, 8, bf16=True) < 0.8 * kept_bytes(fresh(), pairs, CLIP, 8)
+
+
+def test_a_training_tells_what_it_expects_of_the_memory(monkeypatch, capsys):
+    monkeypatch.setattr(
+        "medclip_nb.learn.pretrain.fitted", lambda *_, plan, **__: (replace(plan, micro_batch=4), "memory: so much")
+    )
+    few, asked = (pretrain(fresh(), toy_pairs(), recipe=CLIP, plan=replace(PLAN, micro_batch=n)) for n in (0, 4))
+    assert capsys.readouterr().out == "memory: so much\n" * 2
+    assert few.drop(columns=TIMES).equals(asked.drop(columns=TIMES))
+
+
 # reading ahead
 
 
@@ -173,6 +249,12 @@ def test_an_error_of_the_reader_comes_when_its_batch_is_asked_for():
     assert [next(coming), next(coming)] == [0, 1]
     with pytest.raises(KeyboardInterrupt):
         next(coming)
+
+
+def test_what_reads_ahead_takes_one_core_and_leaves_the_model_the_others():
+    before = torch.get_num_threads()
+    assert list(made(lambda job: torch.get_num_threads(), [0, 1], ahead=True)) == [1, 1]
+    assert torch.get_num_threads() == before
 
 
 def test_reading_ahead_changes_no_figure(monkeypatch):

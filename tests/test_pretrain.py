@@ -16,8 +16,8 @@ from medclip_nb.data.catalog import load
 from medclip_nb.data.studies import load_units
 from medclip_nb.learn.losses import floor_level, recipe_loss
 from medclip_nb.learn.pairs import ImagePairs
-from medclip_nb.learn.plan import Plan
-from medclip_nb.learn.pretrain import advice, pretrain
+from medclip_nb.learn.plan import Plan, accelerator_of
+from medclip_nb.learn.pretrain import Run, advice, pretrain
 from medclip_nb.learn.resume import STATE
 from medclip_nb.learn.step import overfit
 from medclip_nb.model.adapter import build_adapter
@@ -456,6 +456,27 @@ def test_after_a_loss_that_is_not_finite_model_and_folder_are_as_the_last_whole_
     state = load_file(tmp_path / STATE / "state.safetensors")
     assert_same_weights(weights(left), {k.removeprefix("model/"): v for k, v in state.items() if k.startswith("model/")})
     assert_same_run(run(plan, folder=tmp_path), run(plan))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_optimiser_steps(value):
+    model, calls = fresh(), []
+    model.text_head.weight.register_hook(lambda gradient: gradient * (value if calls.append(0) or len(calls) == 2 else 1))
+    with pytest.raises(FloatingPointError, match=r"the gradient's norm is \w+ in epoch 1, batch 2 \(units \d+, .*Look at these"):
+        run(model=model)
+    assert_same_weights(weights(fresh()) | {"text_mean": toy_features(16).mean(0)}, weights(model))
+
+
+def test_in_half_precision_a_gradient_that_overflows_is_left_to_the_scaler(monkeypatch):
+    """The scaler needs a GPU: here the step is taken as it is where one would be."""
+    one = Run(fresh(), toy_pairs(), RECIPES["clip"], PLAN, accelerator_of(PLAN))
+    monkeypatch.setattr(one.accelerator, "clip_grad_norm_", lambda parameters, norm: torch.tensor(math.inf))
+    monkeypatch.setattr(one.optimizer, "step", lambda: None)
+    batch = one.pairs.batch(one.pairs.train[:4])
+    with pytest.raises(FloatingPointError, match="gradient's norm is inf in here"):
+        one.step(batch, 1e-3, where="here")
+    one.plan = replace(PLAN, precision="fp16")
+    assert math.isfinite(one.step(batch, 1e-3, where="here"))
 
 
 def test_in_the_first_epoch_the_model_goes_back_to_what_was_given():

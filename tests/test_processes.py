@@ -21,7 +21,7 @@ from medclip_nb.learn.organ_pairs import OrganPairs
 from medclip_nb.learn.pairs import ImagePairs
 from medclip_nb.learn.plan import Plan, accelerator_of
 from medclip_nb.learn.pretrain import pretrain
-from medclip_nb.learn.processes import Team, share, span, sum_gradients
+from medclip_nb.learn.processes import ALONE, Team, least, share, span, sum_gradients
 from medclip_nb.learn.resume import TRACE
 from medclip_nb.learn.step import backward, measured_loss
 from medclip_nb.model.adapter import build_adapter
@@ -126,6 +126,7 @@ def work(rank: int, size: int, port: int, folder: Path):
     accelerator = accelerator_of(PLAN)
     found = {name: measured(case, accelerator) for name, case in cases().items()}
     runs = {recipe: trained(recipe, folder / recipe) for recipe in TRAINED}
+    (folder / f"{rank}.least").write_text(str(least(Team(rank, size), [7e9, 5e9 + 1][rank])))
     torch.save((found, runs), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -174,6 +175,11 @@ def test_both_processes_hold_the_same_weights_at_the_end(together):
     other = torch.load(together[2] / "1.pt")[1]
     for recipe in TRAINED:
         assert all(torch.equal(v, other[recipe][k]) for k, v in together[1][recipe].items())
+
+
+def test_the_least_of_a_number_is_the_same_for_all_processes(together):
+    assert [float((together[2] / f"{rank}.least").read_text()) for rank in (0, 1)] == [5e9 + 1] * 2
+    assert least(ALONE, 3) == 3.0
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 6])

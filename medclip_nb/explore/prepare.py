@@ -17,6 +17,7 @@ from ..learn.organ_units import OrganUnits, organ_units
 from ..learn.pairs import ImagePairs
 from ..learn.plan import Plan, plan
 from ..learn.resume import fingerprint
+from ..learn.shallow import safe
 from ..lesson import ct_glip, selip
 from ..lesson.notebook import Lesson
 from ..model.dual_encoder import DualEncoder, TextSide, scaled
@@ -87,7 +88,7 @@ def _of_volumes(lesson: Lesson, made: Made) -> Made:
         n, n_slices = len(made.units.images), made.units.images.shape[2]
         position = torch.arange(n_slices) * (lesson.data.contract.spacing_mm or (SLICE_MM,))[0]
         pairs = replace(pairs, beside=(torch.ones(n, n_slices, dtype=torch.bool), position.float().expand(n, -1)))
-    return replace(made, pairs=pairs)
+    return replace(made, pairs=pairs, plan=safe(made.plan, made.model, pairs))
 
 
 def _frozen(lesson: Lesson, made: Made) -> Made:

@@ -25,7 +25,7 @@ class Plan:
     learning_rate: float  # the peak, after warm-up
     precision: str  # "no", "bf16", or "fp16" (GPU only: the loss is scaled, and a step whose gradient overflows is left out)
     seed: int
-    micro_batch: int = 0  # images encoded at a time, the batch and its negatives staying whole; 0: all of them
+    micro_batch: int = 0  # images encoded at a time, the batch and its negatives staying whole; 0: all, or as many as a GPU holds
     ema: float = 0.0  # decay per step of a moving average of the weights, which is validated and kept; 0: none
     patience: int = 0  # epochs without a better validation loss before it stops and goes back to the best; 0: never
     checkpointing: bool = False  # whether image towers compute activations twice instead of keeping them
@@ -43,7 +43,10 @@ def plan(preset: Preset, *, seed: int, pretrained_tower: bool = False) -> Plan:
 
 
 def best_precision(pretrained_tower: bool) -> str:
-    """bf16 on a GPU that has it; on a CPU only for the small tower: depthwise convolutions lose by it (measured)."""
+    """bf16 on a GPU that has it; on a CPU only for the small tower: depthwise convolutions lose by it (measured).
+
+    On a CPU it is wrong for volumes of few slices, too: see `shallow`.
+    """
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "no"
     has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
@@ -88,7 +91,8 @@ def optimizer_of(model: TextSide, plan: Plan) -> torch.optim.AdamW:
         {"params": [p for p in trained if p.ndim > NORM_LIKE], "weight_decay": WEIGHT_DECAY},
         {"params": [p for p in trained if p.ndim <= NORM_LIKE], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate)
+    on_cpu = trained[0].device.type == "cpu"
+    return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=on_cpu or None)  # on a CPU one pass over memory, not eight
 
 
 def keep_freed_memory() -> bool:

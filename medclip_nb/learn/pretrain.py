@@ -16,12 +16,13 @@ from ..config import GRAD_CLIP_NORM, Recipe
 from ..model.dual_encoder import TextSide
 from .batch import CHUNK, Batch, Pairs, Rows
 from .lighter import lighter
-from .memory import checked
+from .memory import fitted
 from .plan import Plan, accelerator_of, learning_rate, optimizer_of
 from .prefetch import made
 from .processes import Team, agreed, random_state, set_random_state, start_together, sum_gradients
 from .progress import Within, advice, named
 from .resume import begin_trace, fingerprint, load_state, only_run, save_state, trace_step
+from .shallow import refuse_unless_safe
 from .step import backward, loss_levels, measured_loss, move_average
 
 HIDDEN = 0.05  # from this share on, the next batch is read while the model works
@@ -33,8 +34,9 @@ def pretrain(model: TextSide, pairs: Pairs, *, recipe: Recipe, plan: Plan, folde
     Columns: epoch, train_loss, val_loss, no_learning (the loss of a model that sees nothing), floor, scale, data_s, step_s,
     seconds, units_s (units per second), data_share. With a `folder` the state is kept there after each epoch (and each
     `plan.save_steps`), a run that was killed goes on from it to the same end, and the loss of each step is in trace.csv.
-    Started as several processes, they train as one (`processes`). Raises FloatingPointError, naming the batch, if the loss is not
-    finite; the model is then as the last whole epoch left it. Raises ValueError if another process trains in the folder.
+    Started as several processes, they train as one (`processes`). Raises FloatingPointError, naming the batch, if the loss or the
+    gradient is not finite; the model is then as the last whole epoch left it. Raises ValueError if another process trains in the
+    folder, if no batch fits the GPU, or if the plan's precision gives wrong gradients here.
     """
     accelerator = accelerator_of(plan)
     writes = folder if accelerator.is_main_process else None
@@ -69,9 +71,12 @@ class Run:
         """All epochs that are left; a row of each is added to `history`."""
         from tqdm.auto import tqdm
 
+        refuse_unless_safe(self.plan, self.model, self.pairs)
+        self.plan, expected = fitted(self.model, self.pairs, recipe=self.recipe, plan=self.plan, team=self.team)
         plan, name = self.plan, f"pretrain {self.recipe.name}"
-        checked(self.model, self.pairs, recipe=self.recipe, plan=plan)
         shown = {"desc": name, "unit": "epoch", "leave": False, "disable": self.team.rank > 0 or None}
+        if expected and self.team.rank == 0:
+            tqdm.write(expected)
         with tqdm(total=plan.epochs, initial=len(history), **shown) as bar:
             for epoch in range(len(history) + 1, plan.epochs + 1):
                 if self.is_over(history):
@@ -128,7 +133,9 @@ class Run:
         loss = backward(self.model, batch, self.recipe, self.accelerator, micro_batch=self.plan.micro_batch, team=self.team)
         self.refuse_unless_finite(loss, where)
         sum_gradients(self.team, self.model.parameters())
-        self.accelerator.clip_grad_norm_(self.model.parameters(), GRAD_CLIP_NORM)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), GRAD_CLIP_NORM)
+        if self.plan.precision != "fp16":  # there a step whose gradient overflows is left out, and the scale lowered
+            self.refuse_unless_finite(float(norm), where, what="gradient's norm")
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -138,12 +145,12 @@ class Run:
             move_average(self.average, self.model, self.plan.ema)
         return loss
 
-    def refuse_unless_finite(self, loss: float, where: str) -> None:
-        """Raises FloatingPointError for a loss that is none; the model goes back to its last good state first."""
-        if not math.isfinite(loss):
+    def refuse_unless_finite(self, value: float, where: str, *, what: str = "loss") -> None:
+        """Raises FloatingPointError for a loss or norm that is none; the model goes back to its last good state first."""
+        if not math.isfinite(value):
             self.model.load_state_dict(self.good)
             raise FloatingPointError(
-                f"the loss is {loss} in {where}; the model is back where the last whole epoch left it. "
+                f"the {what} is {value} in {where}; the model is back where the last whole epoch left it. "
                 "Look at these units, or lower the learning rate"
             )
 

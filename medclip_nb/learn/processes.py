@@ -116,6 +116,14 @@ def total(team: Team, part: Tensor) -> float:
     return part.item()
 
 
+def least(team: Team, number: int | float) -> float:
+    """The smallest of a number over all processes."""
+    found = torch.tensor(float(number), dtype=torch.float64, device=_device(team))
+    if team.size > 1:
+        distributed.all_reduce(found, distributed.ReduceOp.MIN)
+    return found.item()
+
+
 def sum_gradients(team: Team, parameters: Iterable[nn.Parameter]) -> None:
     """Sums the gradients over all processes, in one message; one that no process has stays None, as with one process."""
     trained = [p for p in parameters if p.requires_grad]
