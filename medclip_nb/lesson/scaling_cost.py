@@ -16,7 +16,6 @@ from .solutions import gpu_hours
 
 PEAK_TFLOPS = 312.0  # of an A100 in bf16, dense matrices: NVIDIA's data sheet
 UTILISATION = (0.1, 0.4)  # share of that peak which a training is assumed to reach
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Run:
     build: Callable[[], nn.Module]
     shapes: tuple[tuple[int, ...], tuple[int, ...]]  # of one unit: channels, then axes
     units: int
-    epochs: Range
+    epochs: tuple[int, int]
     source: str  # what is stated where
     assumed: str  # and what is not
 
@@ -113,7 +112,7 @@ def published(cpu_flops: float) -> pd.DataFrame:
         with torch.device("meta"):
             tower = run.build()
         low, high = (flops(tower, shape) for shape in run.shapes)
-        all_low, all_high = (one * run.units * epochs for one, epochs in zip((low, high), run.epochs, strict=True))
+        all_low, all_high = (float(one * run.units * epochs) for one, epochs in zip((low, high), run.epochs, strict=True))
         best, worst = gpu_hours(all_low, PEAK_TFLOPS, UTILISATION[1]), gpu_hours(all_high, PEAK_TFLOPS, UTILISATION[0])
         rows.append((run.method, run.tower, low / 1e9, high / 1e9, best, worst, all_low / cpu_flops, all_high / cpu_flops))
     columns = ["run", "tower", "GFLOP low", "GFLOP high", "hours low", "hours high", "here low s", "here high s"]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from .plots import COLOURS, MARKERS
 
+UNITS = ["1 KiB", "32 KiB", "1 MiB", "32 MiB", "1 GiB", "32 GiB", "1 TiB", "32 TiB"]
 Point = tuple[float, float, float]  # value, low and high end of its interval
 
 
@@ -21,7 +22,7 @@ def negatives_curves(curves: dict[str, dict[int, Point]], chance: float, *, ylab
         style = {"marker": MARKERS[k], "color": COLOURS[k], "capsize": 3, "linestyle": ("-", "--")[k % 2]}
         ax.errorbar(sizes * 1.03 ** (2 * k - 1), table[:, 0], yerr=reach, label=name, **style)
     ax.axhline(chance, color=COLOURS[5], linestyle=":", linewidth=1.5, label="chance")
-    _doubling(ax, sizes)
+    _doubling(ax, np.array(sorted(set().union(*curves.values()))))
     ax.set(xlabel="pairs in one softmax (1 right, the rest negatives)", ylabel=ylabel, ylim=(0, None))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False, fontsize=9)
     return ax
@@ -49,20 +50,26 @@ def accumulation_panels(table: pd.DataFrame, batch_size: int) -> Figure:
     return figure
 
 
-def memory_curves(lines: dict[str, dict[int, int]], ends: tuple[int, int]) -> Axes:
-    """Bytes kept by batch size, both on log axes: measured points, and the power law through them drawn on to both ends."""
+def memory_curves(lines: dict[str, dict[int, int]], laws: dict[str, tuple[float, float]], ends: tuple[float, float]) -> Axes:
+    """Bytes kept by batch size, both on log axes: measured points with their slope, and the law of each line drawn to both ends.
+
+    A law is (bytes per unit, bytes per pair of units).
+    """
     ax = plt.subplots(figsize=(8, 4.6))[1]
-    x = np.array(ends, float)
+    x = np.geomspace(*ends)
     for (name, points), marker, colour in zip(lines.items(), MARKERS, COLOURS, strict=False):
         sizes, kept = np.array(list(points), float), np.array(list(points.values()), float)
-        slope, level = np.polyfit(np.log(sizes), np.log(kept), 1)
-        ax.plot(x, np.exp(level) * x**slope / 2**20, color=colour, linestyle="--", linewidth=1)
-        ax.plot(sizes, kept / 2**20, color=colour, marker=marker, linewidth=2, label=f"{name}: n^{slope:.2f}")
+        slope = np.polyfit(np.log(sizes), np.log(kept), 1)[0]
+        ax.plot(x, (laws[name][0] * x + laws[name][1] * x**2) / 2**20, color=colour, linestyle="--", linewidth=1)
+        ax.plot(sizes, kept / 2**20, color=colour, marker=marker, linewidth=2, label=f"{name} (slope {slope:.2f})")
     ax.set(
-        xscale="log", yscale="log", xlabel="batch size n (measured where there are marks)", ylabel="kept for the backward pass"
+        xscale="log",
+        yscale="log",
+        xlabel="batch size n (marks: measured; dashed: by their law)",
+        ylabel="kept for the backward pass",
     )
-    ax.set_yticks([2.0**k for k in range(-5, 26, 5)], ["32 KiB", "1 MiB", "32 MiB", "1 GiB", "32 GiB", "1 TiB", "32 TiB"])
-    ax.set_ylim(2**-5, 2**22)
+    ax.set_yticks([2.0**k for k in range(-10, 26, 5)], UNITS)
+    ax.set_ylim(2**-10, 2**21)
     ax.minorticks_off()
     ax.legend(fontsize=9)
     return ax
@@ -79,7 +86,8 @@ def gradient_arrows(panels: dict[str, dict[str, tuple[float, float]]]) -> Figure
 
     A panel per way to gather, an arrow per number of processes: (length, degrees).
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.7), sharex=True, sharey=True, squeeze=False)
+    reach = 1.1 * max(1, *(length for arrows in panels.values() for length, _ in arrows.values()))
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 5.2), sharex=True, sharey=True, squeeze=False)
     for ax, (title, arrows) in zip(axes[0], panels.items(), strict=True):
         everything = {"right": (1.0, 0.0)} | arrows
         for (name, (length, degrees)), colour in zip(everything.items(), ("0.6", *COLOURS), strict=False):
@@ -87,8 +95,8 @@ def gradient_arrows(panels: dict[str, dict[str, tuple[float, float]]]) -> Figure
             style = {"arrowstyle": "-|>", "color": colour, "linewidth": 5 if name == "right" else 2, "shrinkA": 0, "shrinkB": 0}
             ax.annotate("", (x, y), (0, 0), arrowprops=style)
             ax.plot([], [], color=colour, linewidth=5 if name == "right" else 2, label=f"{name}: {length:.2f}, {degrees:.0f}°")
-        ax.set(title=title, xlabel="along the right gradient", aspect="equal", xlim=(-0.1, 1.6), ylim=(-0.15, 1.6))
-        ax.legend(loc="upper left", fontsize=9, title="length, angle", title_fontsize=9)
+        ax.set(title=title, xlabel="along the right gradient", aspect="equal", xlim=(-0.1, reach), ylim=(-0.15, reach))
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9, title="length, angle", title_fontsize=9)
     axes[0, 0].set_ylabel("across it")
     return figure
 
@@ -112,11 +120,17 @@ def cost_ranges(table: pd.DataFrame, *, xlabel: str) -> Axes:
     places = np.arange(len(table))
     ax.hlines(places, table["low"], table["high"], color=COLOURS[0], linewidth=8)
     for place, (low, high) in zip(places, table[["low", "high"]].to_numpy(), strict=True):
-        ax.annotate(f"{low:.2g} to {high:.2g}", (high, place), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
+        ax.annotate(
+            f"{_short(low)} to {_short(high)}", (high, place), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9
+        )
     ax.set(yticks=places, yticklabels=table.index, xscale="log", xlabel=xlabel)
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlim(table["low"].min() / 2, table["high"].max() * 12)
     return ax
+
+
+def _short(value: float) -> str:
+    return f"{float(f'{value:.2g}'):,g}"
 
 
 def _doubling(ax: Axes, sizes: Float[np.ndarray, " size"] | np.ndarray) -> None:
