@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from medclip_nb.learn.losses import soft_contrastive_loss
 from medclip_nb.learn.targets import from_relation
-from medclip_nb.lesson import checks, planted, solutions, steps
+from medclip_nb.lesson import checks, planted, scaling_solutions, solutions, steps
 from medclip_nb.lesson.checks import attempt, mend
 from medclip_nb.lesson.exercises import EXERCISES
 from medclip_nb.measure.statistics import mean_score
@@ -192,7 +192,7 @@ def test_the_chunked_loss_mended_is_half_of_the_packages(chunk):
     rng = np.random.default_rng(chunk)
     images, texts = rng.normal(size=(2, 7, 3))
     wanted = torch.nn.functional.cross_entropy(torch.from_numpy(images @ texts.T), torch.arange(7)).item()
-    assert solutions.chunked_loss(images, texts, chunk) == pytest.approx(wanted, rel=1e-9)
+    assert scaling_solutions.chunked_loss(images, texts, chunk) == pytest.approx(wanted, rel=1e-9)
     assert (planted.chunked_loss(images, texts, chunk) < wanted - 1e-3) == (chunk < 7)
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, normalize
 from toy import toy_pairs
 
 from medclip_nb.config import PRESETS, RECIPES
-from medclip_nb.lesson import negatives, scaling, scaling_cost, solutions, teamwork
+from medclip_nb.lesson import negatives, scaling, scaling_cost, scaling_solutions, teamwork
 from medclip_nb.lesson.negatives import Studies
 from medclip_nb.model.dual_encoder import build_model
 from medclip_nb.show import scaling as draw
@@ -222,7 +222,7 @@ def test_operations_of_a_layer_are_two_by_multiply_add_and_three_times_that_with
 
 
 def test_hours_are_read_by_eye():
-    assert solutions.gpu_hours(3.6e18, 100.0, 0.1) == pytest.approx(100)
+    assert scaling_solutions.gpu_hours(3.6e18, 100.0, 0.1) == pytest.approx(100)
 
 
 def test_published_runs_have_ranges_the_right_way_round():

@@ -6,7 +6,7 @@ from scipy.stats import entropy
 
 from ..data import preprocessing
 from ..measure import comparisons, geometry, retrieval
-from . import planted, solutions
+from . import planted, scaling_solutions, solutions
 from .checks import Exercise
 
 _RNG = np.random.default_rng(0)
@@ -619,11 +619,11 @@ EXERCISES = {
         bug=planted.denied,
     ),
     "chunked_loss": Exercise(
-        solutions.chunked_loss,
+        scaling_solutions.chunked_loss,
         ((2 * np.eye(4), 2 * np.eye(4), 2), (_LOUD, 2 * _IMAGES, 2), (_IMAGES, _LOUD, 5)),
         (
             (
-                lambda a, b, n: float(np.mean([planted.chunked_loss(a, b, n), solutions.chunked_loss(a, b, n)])),
+                lambda a, b, n: float(np.mean([planted.chunked_loss(a, b, n), scaling_solutions.chunked_loss(a, b, n)])),
                 "half of the rows still see their own chunk only",
             ),
             (
@@ -631,15 +631,17 @@ EXERCISES = {
                 "all texts are there now, but the right one of row i is text i, in every chunk",
             ),
             (
-                lambda a, b, n: float(np.mean([solutions.chunked_loss(b, a, n), solutions.chunked_loss(a, b, n)])),
+                lambda a, b, n: float(
+                    np.mean([scaling_solutions.chunked_loss(b, a, n), scaling_solutions.chunked_loss(a, b, n)])
+                ),
                 "that is both sides; here only the images ask",
             ),
-            (lambda a, b, n: solutions.chunked_loss(a, b, n) * len(a), "the mean over images, not their sum"),
+            (lambda a, b, n: scaling_solutions.chunked_loss(a, b, n) * len(a), "the mean over images, not their sum"),
         ),
         bug=planted.chunked_loss,
     ),
     "crossing": Exercise(
-        solutions.crossing,
+        scaling_solutions.crossing,
         ((800_000.0, 16.0), (1000.0, 4.0), (3e6, 20.0)),
         (
             (lambda unit, pair: (unit / pair) ** 0.5, "n * unit = n * n * pair: divide by n once, there is no root left"),
@@ -648,7 +650,7 @@ EXERCISES = {
         ),
     ),
     "n_negatives": Exercise(
-        solutions.n_negatives,
+        scaling_solutions.n_negatives,
         ((16, 1, 8, False), (16, 8, 1, True), (16, 8, 4, False), (32, 2, 4, True)),
         (
             (lambda n, k, steps, all_: n * (k if all_ else 1) * steps - 1, "accumulated steps do not see each other"),
@@ -657,7 +659,7 @@ EXERCISES = {
         ),
     ),
     "gpu_hours": Exercise(
-        solutions.gpu_hours,
+        scaling_solutions.gpu_hours,
         ((1e18, 312.0, 0.4), (5.6e18, 100.0, 0.1)),
         (
             (lambda flop, peak, share: flop / (peak * 1e12 * share), "those are seconds"),

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .solutions import gpu_hours
+from .scaling_solutions import gpu_hours
 
 PEAK_TFLOPS = 312.0  # of an A100 in bf16, dense matrices: NVIDIA's data sheet
 UTILISATION = (0.1, 0.4)  # share of that peak which a training is assumed to reach
