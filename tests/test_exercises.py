@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from medclip_nb.learn.losses import soft_contrastive_loss
 from medclip_nb.learn.targets import from_relation
-from medclip_nb.lesson import checks, planted, solutions, steps
+from medclip_nb.lesson import checks, planted, scaling_solutions, solutions, steps
 from medclip_nb.lesson.checks import attempt, mend
 from medclip_nb.lesson.exercises import EXERCISES
 from medclip_nb.measure.statistics import mean_score
@@ -106,7 +106,7 @@ def test_every_exercise_is_in_a_lesson_and_there_are_enough_of_both_kinds():
     assert len(BUGS) >= 6
 
 
-@pytest.mark.parametrize("number", [f"{i:02d}" for i in range(1, 14)])
+@pytest.mark.parametrize("number", [f"{i:02d}" for i in range(1, 15)])
 def test_a_lesson_has_two_exercises_or_more(number):
     assert sum(lesson == number for lesson, _ in SHIPPED.values()) >= 2
 
@@ -185,6 +185,15 @@ def test_the_interval_of_the_exercise_is_the_packages(seed):
     hits = (rng.random(60) < 0.7).astype(float)
     ours = mean_score("x", hits, patients, chance=None, n_bootstrap=400)
     np.testing.assert_allclose(solutions.interval(hits, patients, 400), (ours.low, ours.high), rtol=1e-9)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4, 7])
+def test_the_chunked_loss_mended_is_half_of_the_packages(chunk):
+    rng = np.random.default_rng(chunk)
+    images, texts = rng.normal(size=(2, 7, 3))
+    wanted = torch.nn.functional.cross_entropy(torch.from_numpy(images @ texts.T), torch.arange(7)).item()
+    assert scaling_solutions.chunked_loss(images, texts, chunk) == pytest.approx(wanted, rel=1e-9)
+    assert (planted.chunked_loss(images, texts, chunk) < wanted - 1e-3) == (chunk < 7)
 
 
 @pytest.mark.parametrize("seed", range(3))

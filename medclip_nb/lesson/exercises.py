@@ -1,11 +1,12 @@
 """The exercises by name: the right function, inputs to try, and wrong functions with the hint that each deserves."""
 
 import numpy as np
+from scipy.special import logsumexp
 from scipy.stats import entropy
 
 from ..data import preprocessing
 from ..measure import comparisons, geometry, retrieval
-from . import planted, solutions
+from . import planted, scaling_solutions, solutions
 from .checks import Exercise
 
 _RNG = np.random.default_rng(0)
@@ -616,5 +617,57 @@ EXERCISES = {
             ),
         ),
         bug=planted.denied,
+    ),
+    "chunked_loss": Exercise(
+        scaling_solutions.chunked_loss,
+        ((2 * np.eye(4), 2 * np.eye(4), 2), (_LOUD, 2 * _IMAGES, 2), (_IMAGES, _LOUD, 5)),
+        (
+            (
+                lambda a, b, n: float(np.mean([planted.chunked_loss(a, b, n), scaling_solutions.chunked_loss(a, b, n)])),
+                "half of the rows still see their own chunk only",
+            ),
+            (
+                lambda a, b, n: float(np.mean(logsumexp(a @ b.T, axis=1) - (a * b[np.arange(len(a)) % n]).sum(1))),
+                "all texts are there now, but the right one of row i is text i, in every chunk",
+            ),
+            (
+                lambda a, b, n: float(
+                    np.mean([scaling_solutions.chunked_loss(b, a, n), scaling_solutions.chunked_loss(a, b, n)])
+                ),
+                "that is both sides; here only the images ask",
+            ),
+            (lambda a, b, n: scaling_solutions.chunked_loss(a, b, n) * len(a), "the mean over images, not their sum"),
+        ),
+        bug=planted.chunked_loss,
+    ),
+    "crossing": Exercise(
+        scaling_solutions.crossing,
+        ((800_000.0, 16.0), (1000.0, 4.0), (3e6, 20.0)),
+        (
+            (lambda unit, pair: (unit / pair) ** 0.5, "n * unit = n * n * pair: divide by n once, there is no root left"),
+            (lambda unit, pair: pair / unit, "upside down: the more a unit keeps, the later the matrix catches up"),
+            (lambda unit, pair: unit / (2 * pair), "the question is where the two are equal, not where their slopes are"),
+        ),
+    ),
+    "n_negatives": Exercise(
+        scaling_solutions.n_negatives,
+        ((16, 1, 8, False), (16, 8, 1, True), (16, 8, 4, False), (32, 2, 4, True)),
+        (
+            (lambda n, k, steps, all_: n * (k if all_ else 1) * steps - 1, "accumulated steps do not see each other"),
+            (lambda n, k, steps, all_: n * k - 1, "processes that do not gather do not see each other"),
+            (lambda n, k, steps, all_: n * (k if all_ else 1), "one of them is the right text"),
+        ),
+    ),
+    "gpu_hours": Exercise(
+        scaling_solutions.gpu_hours,
+        ((1e18, 312.0, 0.4), (5.6e18, 100.0, 0.1)),
+        (
+            (lambda flop, peak, share: flop / (peak * 1e12 * share), "those are seconds"),
+            (
+                lambda flop, peak, share: flop / (peak * 1e12) * share / 3600,
+                "a GPU that is used less takes longer: divide by the share",
+            ),
+            (lambda flop, peak, share: flop / (peak * share) / 3600, "the peak is in 10^12 operations a second"),
+        ),
     ),
 }

@@ -5,7 +5,7 @@ A notebook shows the same code in a cell of its own; the tests hold the two agai
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 
 from ..data.preprocessing import to_window
 
@@ -63,3 +63,12 @@ def denied(sentence: str, name: str) -> bool:
     """Looks for letters where it should look for words: "noncalcified" has a "no" in it."""
     before = sentence.lower().split(name.lower())[0]
     return any(word in before for word in ("no", "not", "without"))
+
+
+def chunked_loss(images: Float[np.ndarray, "pair dim"], texts: Float[np.ndarray, "pair dim"], chunk: int) -> float:
+    """Cuts the texts along with the images: each image is told from the texts of its own chunk only."""
+    losses = []
+    for i in range(0, len(images), chunk):
+        some, own = images[i : i + chunk], texts[i : i + chunk]
+        losses.extend(logsumexp(some @ own.T, axis=1) - (some * own).sum(1))
+    return float(np.mean(losses))

@@ -19,6 +19,7 @@ PARTS = {  # number of a part's first lesson -> its name and what it is for
     "04": ("One equation", "All three methods are one formula with other units and other right answers."),
     "05": ("Three methods", "RadCLIP on slices and volumes, CT-GLIP on organs, SeLIP on similar reports."),
     "09": ("Measure what was learnt", "Scores beside chance, with intervals over patients, and the ways they deceive."),
+    "14": ("Grow", "What a larger batch buys and costs, what stays the same on eight GPUs, and what is only said to."),
     "90": ("Your own data", "What medclip-nb experiment runs for each recipe and seed on a folder of yours."),
 }
 TURN = re.compile(r"<!-- turn -->.*?<!-- /turn -->", re.DOTALL)  # what is known only when the other pages are
