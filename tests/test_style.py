@@ -44,8 +44,8 @@ MOST_LINES = {
     "model": 1_450,
     "learn": 2_300,
     "measure": 1_750,
-    "show": 1_850,
-    "lesson": 4_900,
+    "show": 2_000,
+    "lesson": 5_100,
     "pages": 1_300,
     "explore": 2_100,
 }
