@@ -30,7 +30,7 @@ WHO = {
 }  # fmt: skip
 # a field of each type that the profile does not list
 ODD = {
-    "AE": ("ScheduledStationAETitle", "QUXWELL"), "CS": ("ScanOptions", "QUXWELL"), "LO": ("Manufacturer", "Zenobia Ltd"),
+    "AE": ("ScheduledStationAETitle", "QUXWELL"), "CS": ("ScanOptions", "QUXWELL_1"), "LO": ("Manufacturer", "Zenobia Ltd"),
     "SH": ("CodeValue", "445566"), "ST": ("DerivationDescription", "for Quxwell"), "LT": ("AcquisitionComments", "Quxwell"),
     "UT": ("LongCodeValue", NUMBER), "UC": ("LongCodeValue", NUMBER), "UR": ("URNCodeValue", "http://x/MRN-778899"),
     "PN": ("NameOfPhysiciansReadingStudy", NAME), "DT": ("InstanceCoercionDateTime", "19610417101010"),
@@ -141,7 +141,7 @@ def test_the_table_keeps_its_meaning_without_the_names(planted):
     _, out = planted
     (row,) = load(out, PRESETS["smoke"]).manifest.to_dict("records")
     assert (row["age"], row["modality"], row["patient_id"]) == ("90", "CT", series_in(out)[0].PatientID)
-    assert row["report"].startswith("[removed] came on [removed], [removed]")
+    assert row["report"].startswith("[removed] came on [removed], MRN [removed]. ")
     assert "White matter is normal" in row["report"]
 
 
@@ -285,7 +285,7 @@ def test_progressive_jpeg_and_deep_png_survive(tmp_path):
 
 SHIPPED = (
     "CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm", "MR_small_RLE.dcm", "image_dfl.dcm", "examples_overlay.dcm",
-    "SC_rgb_rle_2frame.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm", "nested_priv_SQ.dcm", "MR_small_jpeg_ls_lossless.dcm",
+    "SC_rgb_rle_2frame.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm", "MR_small_jpeg_ls_lossless.dcm",
 )  # fmt: skip
 
 

@@ -63,4 +63,4 @@ def date_forms(day: str) -> set[str]:
 def _words(known: Collection[str]) -> re.Pattern:
     forms = {form for word in known for form in (word, word.upper(), word.title())}
     alternatives = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True) if not form.islower())
-    return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)" if alternatives else r"(?!)")
+    return re.compile(rf"(?<![^\W_])(?:{alternatives})(?![^\W_])" if alternatives else r"(?!)")

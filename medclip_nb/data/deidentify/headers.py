@@ -152,7 +152,7 @@ def _repeats(element, words: set[str]) -> bool:
     text = str(element.value)
     if element.VR in ("DS", "IS"):
         return any(word in text for word in words if len(word) >= LEAST_IN_PIXELS)
-    return bool(personal(text, known=words)) or any(re.search(rf"(?<!\w){re.escape(w)}(?!\w)", text, re.I) for w in words)
+    return bool(personal(text, known=words)) or any(re.search(rf"(?<![^\W_]){re.escape(w)}(?![^\W_])", text, re.I) for w in words)
 
 
 def _new_uids(element, secret: Secret) -> None:
