@@ -6,6 +6,7 @@ Rules over English wording. A name that nothing points to ("Jane came back") is 
 import re
 from collections.abc import Collection
 
+LEAST_NAME = 3  # letters of a part of a name by which it is known
 REMOVED = "[removed]"
 MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 NAME = r"(?-i:[A-Z][\w'’-]+)"
@@ -50,6 +51,11 @@ def masked(text: str, *, known: Collection[str] = ()) -> str:
     for start, stop, _ in reversed(personal(text, known=known)):
         text = text[:start] + REMOVED + text[stop:]
     return text
+
+
+def name_parts(name: str) -> set[str]:
+    """Words of a DICOM name (family^given^middle), those of fewer than three letters left out."""
+    return {word for word in re.split(r"[\^=\s,.]+", name) if len(word) >= LEAST_NAME}
 
 
 def date_forms(day: str) -> set[str]:

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from ..personal import personal
+from ..personal import name_parts, personal
 from .near import groups, near_texts
 from .records import Finding, Record, names, pairs_named, some
 
 OTHER = {"left": "right", "right": "left"}
 STEM = 5  # letters by which a finding's word is known: "nodul" for nodule, nodules and nodular
-LEAST_NAME = 3  # letters of a part of a name that a report is searched for
 KINDS = {"known": "a name from the image's header"}
 NORMAL = "[]"  # what `findings` says of a study without any
 
@@ -64,7 +63,7 @@ def persons(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
 def words_of(record: Record) -> set[str]:
     """Parts of the names in an image's header, by which its report is searched."""
     persons = [value for key, (severity, value) in record.fields.items() if severity == "serious" and "Name" in key]
-    return {word for value in persons for word in re.split(r"[\^=\s,.]+", value) if len(word) >= LEAST_NAME}
+    return set().union(*map(name_parts, persons))
 
 
 def contradictions(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..audit.identifiers import PROFILE, is_dummy, looks_lettered, severity
 from ..dicom import MOST_VOXELS
-from ..personal import date_forms, personal
+from ..personal import LEAST_NAME, date_forms, name_parts, personal
 from .secret import Secret
 
 METHOD = "medclip_nb: PS3.15 Basic Profile"
@@ -22,7 +22,7 @@ CODED = ("Modality", "PhotometricInterpretation", "ImageType", "SpecificCharacte
 TEXT = ("AE", "CS", "IS", "DS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS")
 NAMING = re.compile(r"Name|ID|Number|Address|Telephone|BirthDate|Physician|Operator")  # fields whose values name somebody
 OVERLAYS, CURVES = 0x6000, 0x5000  # groups, with a number in the low byte
-LEAST_WORD, LEAST_NUMBER, LEAST_IN_PIXELS = 3, 4, 6  # letters by which a name is known in a header, a number, and among bytes
+LEAST_NUMBER, LEAST_IN_PIXELS = 4, 6  # letters by which a number is known in a header, and any word among bytes
 LETTERED = ("US",)  # modalities whose pictures usually have text in them
 CAPTURES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture, and its kinds below it
 
@@ -57,8 +57,8 @@ def identity(header: "pydicom.Dataset") -> set[str]:
     for element in header.iterall():
         if NAMING.search(element.keyword) and severity(element) != "note":
             for value in map(str, element.value if element.VM > 1 else [element.value]):
-                found |= _parts(value) if element.VR == "PN" else date_forms(value) if element.VR == "DA" else _long(value)
-    return {word for word in found if len(word) >= LEAST_WORD and not is_dummy(word)}
+                found |= name_parts(value) if element.VR == "PN" else date_forms(value) if element.VR == "DA" else _long(value)
+    return {word for word in found if len(word) >= LEAST_NAME and not is_dummy(word)}
 
 
 def look_at_pixels(header: "pydicom.Dataset", *, looked_at: bool) -> None:
@@ -193,10 +193,6 @@ def _pictures(header: "pydicom.Dataset") -> np.ndarray:
     if header.get("SamplesPerPixel", 1) > 1:
         stored = stored.mean(axis=-1)
     return stored.reshape(-1, header.Rows, header.Columns).astype(np.float32)
-
-
-def _parts(name: str) -> set[str]:
-    return set(re.split(r"[\^=\s,.]+", name))
 
 
 def _long(value: str) -> set[str]:
