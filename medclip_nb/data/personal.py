@@ -9,7 +9,7 @@ from collections.abc import Collection
 LEAST_NAME = 3  # letters of a part of a name by which it is known
 REMOVED = "[removed]"
 MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-NAME = r"(?-i:[A-Z][\w'’-]+)"
+NAME = r"(?-i:(?!XX)[A-Z][\w'’-]+)"
 NAMES = rf"{NAME}(?:[,^]?[ ^]?(?:{NAME}|(?-i:[A-Z]\.)))*"
 NUMBER = r"(?=[\w/.-]*\d{3})[\w/-]{4,}"
 TITLE = r"(?-i:(?:Mr|Mrs|Ms|Miss|Dr|Prof|Professor|Doctor)\b|DR\.)"
@@ -17,12 +17,11 @@ LABEL = (
     r"(?:(?:patient|pt)(?:'s)?(?: name)?|name|(?:referring|reading|attending) (?:physician|doctor)|"
     r"(?:dictated|signed|read|reported) by)"
 )
-# the kinds, from the surest; what one has taken the next does not count again
 PATTERNS = {
     "e-mail address": r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b",
     "number": rf"\b(?:mrn|m\.r\.n\.|accession|acc|patient id|(?:hospital|record|case|insurance|nhs|social security))"
     rf"[ .]?(?:no|nr|num|number)?\.?\s*[:#]?\s*{NUMBER}",
-    "name": rf"\b{TITLE}\.?[ ]{NAMES}|\b{LABEL}\s*:\s*{NAMES}|\b{NAME}\^{NAMES}|"
+    "name": rf"\b{TITLE}\.?[ ](?:(?-i:[A-Z])\. ?)*{NAMES}|\b{LABEL}\s*:\s*{NAMES}|\b{NAME}\^{NAMES}|"
     rf"\b{NAME},? {NAME}(?=,? (?:is |was )?(?:an? |aged )?\d{{1,3}}[- ]?(?:y/?o\b|years?\b))",
     "telephone": r"\b(?:tel|phone|fax)[.:]*\s*\+?[\d (/)-]{6,}\d|\+\d{2,3}[ -]\d[\d -]{6,}\d|\(\d{3}\) ?\d{3}-\d{4}\b",
     "date": r"\b\d{1,2}[./-]\d{1,2}[./-](?:19|20)\d\d\b|\b(?:19|20)\d\d([./-])\d{1,2}\1\d{1,2}\b|"
@@ -33,24 +32,24 @@ _COMPILED = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in PATTE
 
 
 def personal(text: str, *, known: Collection[str] = ()) -> list[tuple[int, int, str]]:
-    """Where a text seems to name a person: (start, end, kind) in order, kinds as in PATTERNS or "known".
+    """Where a text seems to name a person: (start, end, kind) in order, kinds as in PATTERNS or "known"; places
+    may overlap.
 
     `known` are words that do so in this text, from the header of its image: found as whole words, names only where they are
     written with a capital, for "white" is also a colour.
     """
-    found: list[tuple[int, int, str]] = []
-    rules = {"known": _words(known)} if known else {}
-    for kind, rule in (rules | _COMPILED).items():
-        spans = ((m.start(), m.end(), kind) for m in rule.finditer(text))
-        found += [s for s in spans if s[0] < s[1] and not any(s[0] < stop and start < s[1] for start, stop, _ in found)]
-    return sorted(found)
+    rules = ({"known": _words(known)} if known else {}) | _COMPILED
+    return sorted((*match.span(), kind) for kind, rule in rules.items() for match in rule.finditer(text))
 
 
 def masked(text: str, *, known: Collection[str] = ()) -> str:
     """The text with everything that `personal` finds replaced by "[removed]"."""
-    for start, stop, _ in reversed(personal(text, known=known)):
-        text = text[:start] + REMOVED + text[stop:]
-    return text
+    kept, end = [], 0
+    for start, stop, _ in personal(text, known=known):
+        if start >= end:
+            kept += [text[end:start], REMOVED]
+        end = max(end, stop)
+    return "".join([*kept, text[end:]])
 
 
 def name_parts(name: str) -> set[str]:
