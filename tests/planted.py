@@ -1,7 +1,6 @@
 """Datasets with planted names and numbers, and a search for them in everything that a run writes."""
 
 import base64
-import gzip
 import io
 import re
 import zipfile
@@ -19,8 +18,7 @@ NAME, NUMBER, BORN, ACCESSION = "Quxwell^Zenobia", "MRN-778899", "19610417", "AC
 HIDDEN = ("Quxwell", "Zenobia", "QUXWELL", "778899", BORN, "445566")  # in headers, metadata and ignored columns: never shown
 SAID = ("Wexquill", "664422")  # in the user's reports: only where reports are shown
 WHO = {"PatientName": NAME, "PatientID": NUMBER, "PatientBirthDate": BORN, "AccessionNumber": ACCESSION}
-CODES = ("utf-8", "utf-16-le", "utf-16-be")
-SIGNATURES = {b"\x1f\x8b": gzip.decompress, b"PK\x03\x04": None}
+CODES = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le")  # the last one is NumPy's
 
 
 def pictures(folder: Path, n: int = 24) -> Path:
@@ -96,7 +94,7 @@ def _unpacked(data: bytes, depth: int = 0) -> Iterator[bytes]:
             inside = packed.decompress(data[start.start() :], 50_000_000)
         except zlib.error:
             continue
-        if len(inside) > 8:
+        if len(inside) > 3:
             yield from _unpacked(inside, depth + 1)
     for text in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", data):
         if len(text) % 4 == 0:
