@@ -1,7 +1,7 @@
 """No name or number of a patient gets from headers, metadata and ignored columns into anything that is written.
 
-What the user's own reports say is shown where reports are shown: pages and executed notebooks. Audit pages mask it; models,
-caches and tables of figures do not hold it. Names of files and folders, and the table's own `study_id` and `patient_id`, are
+What the user's own reports say is shown where reports are shown: pages, executed notebooks, and the examples beside an
+experiment's figures that its pages are made from. Audit pages mask it; models and caches do not hold it. Names of files and folders, and the table's own `study_id` and `patient_id`, are
 the user's.
 """
 
@@ -26,7 +26,8 @@ from medclip_nb.data.manifest import save_manifest
 from medclip_nb.data.studies import load_units
 
 DATASETS = {"pictures": planted.pictures, "series": planted.series, "niftis": planted.niftis}
-REPORTS_SHOWN = (".html", ".ipynb")  # kinds of files that show a user's own reports to that user
+# what shows a user's own reports to that user, and the examples that an experiment's pages are made from
+REPORTS_SHOWN = (".html", ".ipynb", "metrics.json", "about.json")
 COMMANDS = (
     *(f"data check {name} --images" for name in DATASETS),
     *(f"data audit {name}" for name in DATASETS),
