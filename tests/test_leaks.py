@@ -1,8 +1,8 @@
 """No name or number of a patient gets from headers, metadata and ignored columns into anything that is written.
 
 What the user's own reports say is shown where reports are shown: pages, executed notebooks, and the examples beside an
-experiment's figures that its pages are made from. Audit pages mask it; models and caches do not hold it. Names of files and folders, and the table's own `study_id` and `patient_id`, are
-the user's.
+experiment's figures that its pages are made from. Audit pages mask it; models and caches do not hold it. Names of files and
+folders, and the table's own `study_id` and `patient_id`, are the user's.
 """
 
 import gzip
