@@ -1,11 +1,11 @@
-"""The commands on data: `medclip-nb data list | get | check | audit` and `medclip-nb cache`."""
+"""The commands on data: `medclip-nb data list | get | check | audit | deidentify` and `medclip-nb cache`."""
 
 import argparse
 import json
 from collections import Counter
 from pathlib import Path
 
-from . import config
+from . import cli_deidentify, config
 
 EXAMPLES = {
     "data": "examples:\n  medclip-nb data list\n  medclip-nb data get mednist\n  medclip-nb data audit ./my_images",
@@ -20,6 +20,7 @@ EXAMPLES = {
     "  medclip-nb data audit torso --preset smoke -o torso.html",
     "data organs": "examples:\n  medclip-nb data organs ct.nii.gz segmentations/     which organs can be used, and why not\n"
     "  medclip-nb data organs ct.nii.gz mask.nii.gz -o organs.png --model MODEL_FOLDER",
+    **cli_deidentify.EXAMPLES,
     "cache": "examples:\n  medclip-nb cache                        where it is and how large\n  medclip-nb cache clear",
     "cache clear": "examples:\n  medclip-nb cache clear                  deletes what can be made again",
 }
@@ -48,6 +49,9 @@ def add_commands(commands, command_parser) -> None:
             parser.add_argument("-o", "--output", metavar="FILE", help="the page (default: reports/audit-NAME.html)")
     _add_organs(
         command_parser(inside.add_parser, "data organs", help="Look at one CT with its organ masks (TotalSegmentator's).")
+    )
+    cli_deidentify.add_command(
+        command_parser(inside.add_parser, "data deidentify", help="Write copies without names, dates, UIDs and free text.")
     )
     cache = command_parser(commands.add_parser, "cache", help="What was kept so as not to be computed twice.")
     cache.set_defaults(command=cache_command)

@@ -307,7 +307,7 @@ def test_a_tree_of_dicom_series_has_a_row_per_folder_and_patients_from_the_heade
     dicom(tmp_path / "300" / "a.dcm", Modality="SR", PatientID="300")
     put(tmp_path / "readme.txt", "no image")
     data = load(tmp_path, SMOKE)
-    found = [["100/s1", "100", "NLST"], ["100/s2", "100", "STD"], ["200", "200", "CT"]]
+    found = [["100/s1", "patient_0001", "NLST"], ["100/s2", "patient_0001", "STD"], ["200", "200", "CT"]]
     assert columns(data, "image", "patient_id", "report") == found
     assert columns(data, "age", "sex", "body_part")[:2] == [["61", "M", ""], ["", "", "CHEST"]]
     assert [note.split(" ")[0] for note in data.notes] == ["1", "1", "no"]
@@ -316,7 +316,24 @@ def test_a_tree_of_dicom_series_has_a_row_per_folder_and_patients_from_the_heade
 def test_a_folder_that_is_itself_a_series_is_one_row(tmp_path):
     dicom(tmp_path / "series" / "a.dcm", Modality="MR", PatientID="7")
     data = load(tmp_path / "series", SMOKE)
-    assert columns(data, "study_id", "image", "patient_id") == [["series", ".", "7"]]
+    assert columns(data, "study_id", "image", "patient_id") == [["series", ".", "patient_0001"]]
+
+
+def test_hospital_numbers_stay_in_the_headers_and_pseudonyms_are_kept(tmp_path):
+    for k, (number, removed) in enumerate([("MRN-9", None), ("MRN-10", None), ("P7", "YES"), ("MRN-9", "NO")]):
+        tags = {"PatientID": number} | ({"PatientIdentityRemoved": removed} if removed else {})
+        dicom(tmp_path / str(k) / "a.dcm", Modality="CT", **tags)
+    found = columns(load(tmp_path, SMOKE), "patient_id")
+    assert found == [["patient_0002"], ["patient_0001"], ["P7"], ["patient_0002"]]
+
+
+def test_a_patients_name_and_numbers_are_taken_out_of_descriptions(tmp_path):
+    who = {"PatientName": "Quxwell^Zenobia", "PatientID": "MRN-9", "AccessionNumber": "A77", "PatientBirthDate": "19610417"}
+    said = {"StudyDescription": "CT for QUXWELL MRN-9", "SeriesDescription": "thin A77 19610417", "BodyPartExamined": "ZENOBIA"}
+    dicom(tmp_path / "s" / "a.dcm", Modality="CT", **who | said)
+    (row,) = load(tmp_path, SMOKE).manifest.to_dict("records")
+    assert row["report"] == "CT for [removed] [removed]. thin [removed] [removed]"
+    assert row["body_part"] == "[removed]"
 
 
 def test_dicom_folders_with_a_table_of_reports_are_a_folder_dataset(tmp_path):

@@ -181,7 +181,17 @@ def test_the_cache_is_measured_and_cleared(home, capsys):
     assert lines == [f"{file.parents[1]}: 1 files, 2.0 MB", "freed 2.0 MB", f"{file.parents[1]}: 0 files, 0.0 MB"]
 
 
-DATA_COMMANDS = ["data", "data list", "data get", "data check", "data audit", "data organs", "cache", "cache clear"]
+DATA_COMMANDS = [
+    "data",
+    "data list",
+    "data get",
+    "data check",
+    "data audit",
+    "data organs",
+    "data deidentify",
+    "cache",
+    "cache clear",
+]
 
 
 @pytest.mark.parametrize("command", ["", "run", "experiment", *DATA_COMMANDS, "claims", "bench", "lab", "check"])

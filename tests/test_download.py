@@ -26,6 +26,10 @@ class Server(BaseHTTPRequestHandler):
         path, _, how = self.path.partition("?")
         type(self).seen.append(path)
         body = type(self).files.get(path.lstrip("/"))
+        if how.startswith("to="):
+            self.send_response(302)
+            self.send_header("Location", how.removeprefix("to="))
+            return self.end_headers()
         if body is None or how.isdigit():
             return self.send_error(int(how or 404))
         half = how in ("cut", "stall") or type(self).broken > 0
@@ -161,6 +165,38 @@ def test_a_host_that_is_not_there_is_one_line(offer, monkeypatch):
     offer("a.zip")
     download.card("toys")["files"][0]["url"] = "http://127.0.0.1:9/a.zip"
     assert "cannot be reached (ConnectionError)" in refusal()
+
+
+ELSEWHERE = ("http://evil.invalid/a.zip", "//evil.invalid/a.zip", "http://localhost:9/a.zip", "ftp://evil.invalid/a.zip")
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE)
+def test_a_server_that_sends_on_to_another_host_is_not_followed(offer, tmp_path, elsewhere):
+    offer(f"a.zip?to={elsewhere}")
+    assert "which the card does not name; not followed" in refusal()
+    assert Server.seen == ["/a.zip"]
+    assert left_over(tmp_path) == []
+
+
+def test_a_hop_to_the_same_host_is_followed_and_the_next_one_elsewhere_is_not(offer, tmp_path):
+    offer("x.zip?to=/y?to=http://evil.invalid/a.zip")
+    assert "which the card does not name" in refusal()
+    assert Server.seen == ["/x.zip", "/y"]
+    offer("x.zip?to=/a.zip")
+    assert (get("toys", accept_licence=True) / "b").exists()
+
+
+def test_a_host_that_the_card_names_is_followed(offer, server):
+    offer(f"a.zip?to={server.replace('127.0.0.1', 'localhost')}/a.zip", hosts=["localhost"])
+    assert (get("toys", accept_licence=True) / "b").exists()
+
+
+def test_nobody_is_sent_from_https_to_http():
+    from types import SimpleNamespace
+
+    sent = SimpleNamespace(is_redirect=True, url="https://x.org/a", headers={"location": "http://x.org/a"})
+    with pytest.raises(DownloadError, match="sends on to http://x.org"):
+        download._refuse_elsewhere({"url": "https://x.org/a"}, sent)
 
 
 def test_a_broken_connection_is_tried_again(offer, monkeypatch):

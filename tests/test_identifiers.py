@@ -9,6 +9,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from scipy.ndimage import gaussian_filter
 
 from medclip_nb.data.audit.identifiers import identifiers, looks_lettered
+from medclip_nb.data.readers import read_image
 
 FIELDS = {
     "PatientName": ("Doe^Jane", "serious"),
@@ -103,6 +104,24 @@ def test_letters_at_an_edge_are_seen(where, shape, grey):
 def test_letters_that_were_made_smaller_with_the_picture_are_seen():
     large = Image.fromarray(lettered((600, 600), "below", text="Uploader: Jane Doe, hospital 17", size=24).astype(np.uint8))
     assert looks_lettered(np.asarray(large.resize((224, 224)), np.float32))
+
+
+def with_letters(slice: np.ndarray, below: bool) -> np.ndarray:
+    """A slice as a viewer shows it, with a name of 12 pixels at an edge."""
+    low, high = np.percentile(slice, (0, 99.8))
+    picture = Image.fromarray(np.uint8(255 * np.clip((slice - low) / max(high - low, 1e-6), 0, 1)))
+    y = picture.size[1] - 18 if below else 2
+    ImageDraw.Draw(picture).text((4, y), "DOE^JANE 1961-04-17", fill=255, font=ImageFont.load_default(12))
+    return np.asarray(picture, np.float32)
+
+
+def test_letters_on_real_slices_are_mostly_seen_and_others_rarely_suspected(real_data):
+    volumes = [read_image(real_data / name).array for name in ("dicom_head_pd", "volumes/ct_head_ge.nii.gz")]
+    slices = [slice for volume in volumes for slice in volume]
+    seen = [looks_lettered(with_letters(s, below)) for s in slices for below in (False, True)]
+    assert len(slices) == 48
+    assert np.mean(seen) >= 0.7
+    assert np.mean([looks_lettered(s) for s in slices]) <= 0.05
 
 
 NO_LETTERS = {

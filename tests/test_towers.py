@@ -226,6 +226,26 @@ def test_damaged_or_absent_weights_are_refused(tmp_path, damage):
         load_part(tmp_path, part="vision_model", reads="pixel_values")
 
 
+class Mine:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("evil", [False, True])
+def test_weights_in_a_pickle_are_not_read(tmp_path, evil):
+    path = save_vision("ViT", tmp_path) / "model.safetensors"
+    torch.save(load_file(path) | ({"mine": Mine(tmp_path / "ran")} if evil else {}), tmp_path / "pytorch_model.bin")
+    path.unlink()
+    with pytest.raises(ValueError, match=r"cannot be read as a checkpoint: .*model\.safetensors"):
+        load_part(tmp_path, part="vision_model", reads="pixel_values")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_mean_for_other_channels_is_refused(tmp_path):
     (save_vision("ViT", tmp_path, num_channels=1) / "preprocessor_config.json").write_text('{"image_mean": [0.5, 0.5, 0.5]}')
     with pytest.raises(ValueError, match="are for 3 channels, the model has 1"):

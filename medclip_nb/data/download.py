@@ -8,7 +8,9 @@ import tarfile
 import zipfile
 import zlib
 from datetime import date
+from functools import partial
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 from ..files import sha256, whole, write_text
 from .catalog import card, local_copy
@@ -54,7 +56,8 @@ def get(name: str, *, accept_licence: bool, folder: str | Path | None = None, ti
 def fetch(file: dict, folder: Path, *, timeout_s: float) -> Path:
     """One file of a card (`url`, and `bytes`, `md5`, `sha256` where known), checked; not fetched again if it is there.
 
-    Raises DownloadError for a refusal, a stall, a file cut short, and one of another size or content than the card says.
+    Only the address's own host is asked, and the `hosts` that the card says it may send on to. Raises DownloadError for a
+    refusal, a stall, a file cut short, another size or content than the card says, and a redirect elsewhere.
     """
     import pooch
     import requests
@@ -63,8 +66,11 @@ def fetch(file: dict, folder: Path, *, timeout_s: float) -> Path:
     known = next((f"{kind}:{file[kind]}" for kind in ("sha256", "md5") if kind in file), None)
     source = pooch.create(folder, base_url="", registry={name: known}, urls={name: file["url"]}, retry_if_failed=TRIES_MORE)
     pooch.get_logger().setLevel("ERROR")
+    stay = {"response": partial(_refuse_elsewhere, file)}
     try:
-        path = Path(source.fetch(name, downloader=pooch.HTTPDownloader(progressbar=True, timeout=timeout_s)))
+        path = Path(source.fetch(name, downloader=pooch.HTTPDownloader(progressbar=True, timeout=timeout_s, hooks=stay)))
+    except DownloadError:
+        raise
     except (ValueError, requests.exceptions.RequestException) as error:
         raise DownloadError(f"{file['url']}: {_why(error, timeout_s)}; run it again, or put the file into {folder}") from error
     if path.stat().st_size != file.get("bytes", path.stat().st_size):
@@ -97,6 +103,17 @@ def _place(file: Path, folder: Path) -> None:
     except DownloadError:
         file.unlink()  # or the next try would stumble over it again
         raise
+
+
+def _refuse_elsewhere(file: dict, response, **_) -> None:
+    """Raises DownloadError for a redirect to a host that the card does not name, or from https to http."""
+    if not response.is_redirect:
+        return
+    asked, sent = urlsplit(file["url"]), urlsplit(urljoin(response.url, response.headers["location"]))
+    if sent.hostname not in (asked.hostname, *file.get("hosts", ())) or (asked.scheme, sent.scheme) == ("https", "http"):
+        raise DownloadError(
+            f"{file['url']}: the server sends on to {sent.scheme}://{sent.hostname}, which the card does not name; not followed"
+        )
 
 
 def _measured(files: list[Path], about: dict) -> list[dict]:

@@ -99,7 +99,7 @@ def _load(folder: Path, pretrained: bool) -> tuple[nn.Module, list[str]]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    options = {"local_files_only": True, "trust_remote_code": False, "output_loading_info": True}
+    options = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
     config = read_config(folder)
     with reading(folder):
         if not pretrained:

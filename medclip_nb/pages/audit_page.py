@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from ..data.audit import SEVERITIES
+from ..data.personal import masked
 from ..data.preprocessing import Preprocessing, preprocess
 from ..data.readers import ImageError, read_image, reorient
 from ..files import write_text
@@ -24,16 +25,19 @@ SIDE_PX = 96  # of a thumbnail, and of each view of a volume
 def write_page(found: pd.DataFrame, table: pd.DataFrame, path: str | Path) -> Path:
     """Writes what `audit` found in `table` as one HTML file: no script, nothing from the network, images inside.
 
-    Of a volume the middle axial slice and the middle coronal one are shown. Copies stand side by side.
+    Of a volume the middle axial slice and the middle coronal one are shown. Copies stand side by side. What looks like a name
+    or a number of a person is masked in reports.
     """
     closed = {i for i, column, _ in found.attrs.get("faults", ()) if column == "image"}  # missing, or outside the root
     ids, together, cards = table["study_id"].tolist(), found.attrs.get("groups"), []
+    texts = [masked(t, known=w) for t, w in zip(table["report"], found.attrs.get("words", [()] * len(table)), strict=True)]
+    table = table.assign(report=texts)
     for label, finding in zip(found.index, found.to_dict("records"), strict=True):
         groups = _few(together[label] if together else [[i] for i in finding["rows"]])
         figures = [[_figure(table, i, i in closed) for i in group] for group in groups]
-        rank, texts = SEVERITIES.index(finding["severity"]), finding["check"].endswith(TEXT_CHECKS)
+        rank, told = SEVERITIES.index(finding["severity"]), finding["check"].endswith(TEXT_CHECKS)
         some_ids = [ids[i] for i in finding["rows"][:MOST_IDS]]
-        cards.append(finding | {"ids": some_ids, "groups": figures, "rank": rank, "texts": texts})
+        cards.append(finding | {"ids": some_ids, "groups": figures, "rank": rank, "texts": told})
     about = {"name": Path(table.attrs["root"]).resolve().name, "n": len(table), "counts": _counts(found), "findings": cards}
     return write_text(path, template("audit.html").render(**about, style=style()))
 

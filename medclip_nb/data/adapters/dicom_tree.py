@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..manifest import MODALITIES, ManifestError
+from ..personal import masked, name_parts
 from ..readers import DICOM
 from .layout import Layout, joined
 
@@ -21,6 +22,8 @@ DICOM_TAGS = {
     "study": "StudyDescription",
     "series": "SeriesDescription",
 }
+WHO = ("PatientName", "PatientID", "AccessionNumber", "PatientBirthDate")  # looked for in the descriptions, and kept nowhere
+NOBODY = "PatientIdentityRemoved"  # "YES": the number is a pseudonym already
 
 
 def find_dicom(path: Path) -> Path | None:
@@ -29,8 +32,12 @@ def find_dicom(path: Path) -> Path | None:
 
 
 def dicom_folder(root: Path, about: dict) -> Layout:
-    """One row per folder of DICOM files; who and what from the header of its first file."""
-    rows = [_dicom_row(folder, file, root) for folder, file in _series_folders(root)]
+    """One row per folder of DICOM files; who and what from the header of its first file.
+
+    Patients are numbered in the order of their hospital numbers, which stay in the files; those of files that say that they
+    were de-identified are kept. Names and numbers of the patient are taken out of the descriptions.
+    """
+    rows = _numbered([_dicom_row(folder, file, root) for folder, file in _series_folders(root)])
     kept = [r for r in rows if r["modality"] in MODALITIES]
     if not kept:
         raise ManifestError(f"{root}: {len(rows)} folders of DICOM files, none of modality {', '.join(MODALITIES)}")
@@ -55,14 +62,26 @@ def _series_folders(root: Path) -> Iterator[tuple[Path, Path]]:
             yield Path(folder), first
 
 
+def _numbered(rows: list[dict]) -> list[dict]:
+    """Rows with a number in place of each patient's own, where that is no pseudonym."""
+    own = sorted({row["patient_id"] for row in rows if row["patient_id"] and not row["pseudonym"]})
+    number = {patient: f"patient_{k:04d}" for k, patient in enumerate(own, start=1)}
+    for row in rows:
+        patient = row["patient_id"] if row.pop("pseudonym") else number.get(row["patient_id"])
+        row["patient_id"] = patient or row["study_id"]
+    return rows
+
+
 def _dicom_row(folder: Path, file: Path, root: Path) -> dict:
     from pydicom import dcmread
 
-    header = dcmread(file, stop_before_pixels=True, specific_tags=list(DICOM_TAGS.values()))
+    header = dcmread(file, stop_before_pixels=True, specific_tags=[*DICOM_TAGS.values(), *WHO, NOBODY])
     row = {column: " ".join(str(header.get(tag) or "").split()) for column, tag in DICOM_TAGS.items()}
+    known = set().union(*(name_parts(str(header.get(tag) or "")) for tag in WHO))
+    row |= {column: masked(row[column], known=known) for column in ("body_part", "scanner", "study", "series")}
     name = folder.relative_to(root).as_posix()
     row |= {"study_id": root.name if name == "." else name, "image": name, "sequence": row.pop("series")}
     row["report"] = joined(row.pop("study"), row["sequence"]) or f"{row['modality']} {row['body_part']}".strip()
     years = re.fullmatch(r"0*(\d{1,3})Y", row["age"])
     sex = row["sex"] if row["sex"] in ("F", "M") else ""
-    return row | {"age": years[1] if years else "", "sex": sex, "patient_id": row["patient_id"] or row["study_id"]}
+    return row | {"age": years[1] if years else "", "sex": sex, "pseudonym": header.get(NOBODY) == "YES"}

@@ -13,7 +13,7 @@ from ..manifest import PATHS, all_columns, check, patients_across_splits
 from .balance import balance
 from .images import copies, image_values, orientation, recognisable, unreadable
 from .records import Finding, Record, look, names, some
-from .texts import contradictions, report_copies
+from .texts import contradictions, persons, report_copies, words_of
 
 SEVERITIES = ("serious", "warning", "note")
 MINOR_COLUMNS = ("modality", "age", "sex", "report")  # a wrong or missing value there makes a row poorer, not wrong
@@ -24,7 +24,7 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
 
     "serious" makes a score or the data's use wrong, "warning" wants a look, "note" is worth knowing. `rows` are positions in the
     table. `attrs["groups"]` holds, for each finding, the same rows as groups that belong together (copies, a patient's rows), and
-    `attrs["faults"]` what `manifest.check` says of the cells.
+    `attrs["faults"]` what `manifest.check` says of the cells, `attrs["words"]` by which names each header knows its patient.
     """
     table = check(all_columns(table), root=Path(table.attrs["root"]), name=table.attrs["name"], lenient=True)
     records = look(table, {i for i, column, _ in table.attrs["faults"] if column in ("image", "mask")})
@@ -33,7 +33,8 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
     rows = [list(dict.fromkeys(i for group in f.groups for i in group)) for f in found]
     columns = {name: [getattr(f, name) for f in found] for name in ("check", "severity", "what", "advice")}
     shown = pd.DataFrame(columns | {"rows": rows})[["check", "severity", "rows", "what", "advice"]]
-    shown.attrs |= {"groups": [f.groups for f in found], "faults": table.attrs["faults"]}
+    words = [words_of(record) for record in records]
+    shown.attrs |= {"groups": [f.groups for f in found], "faults": table.attrs["faults"], "words": words}
     return shown
 
 
@@ -79,5 +80,6 @@ CHECKS = (
     orientation,
     contradictions,
     recognisable,
+    persons,
     balance,
 )

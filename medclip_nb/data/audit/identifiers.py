@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float
 DUMMY = re.compile(
     r"(anon\w*|de-?identified|removed|redacted|none|unknown|dummy|n/?a|x+|[\W0_]*|(1900|0001)0101.*|000Y)(\^.*)?", re.IGNORECASE
 )
+PROFILE = "dicomfields_2026c"  # the edition of PS3.15's table, as dicom-anonymizer calls it
+RANDOM_UID = "2.25."  # root of UIDs that are made of random numbers
 BODY = ("AS", "CS", "DS", "US")  # types of the patient's age, sex, height: they do not name anybody
 PLACES = re.compile(r"Institution|Accession|Address|Tele(phone|com)|StationName|Admission|SerialNumber|Comments|History")
 
@@ -28,7 +30,8 @@ def identifiers(path: Path, *, known: tuple[str, ...] = ()) -> dict[str, tuple[s
     """Fields of a DICOM file, or of all in a folder, that the basic de-identification profile removes and that hold a value.
 
     Name of field -> (severity, value): names of persons and what describes the patient are serious; institutions, addresses and
-    numbers a warning; dates and UIDs a note. Values in `known`, the manifest's own pseudonyms, do not count.
+    numbers a warning; dates and UIDs a note. Values in `known`, the manifest's own pseudonyms, do not count,
+    nor UIDs of random numbers in a file that says it was de-identified.
     """
     import pydicom
 
@@ -39,8 +42,14 @@ def identifiers(path: Path, *, known: tuple[str, ...] = ()) -> dict[str, tuple[s
             header = pydicom.dcmread(file, stop_before_pixels=True)
         except pydicom.errors.InvalidDicomError:
             continue
+        if header.get("BurnedInAnnotation") == "YES":
+            found["BurnedInAnnotation"] = ("warning", "YES")
+        cleaned = header.get("PatientIdentityRemoved") == "YES"
         for element in header.iterall():
-            if (element.tag.group, element.tag.elem) in _profile() and element.VR != "SQ" and not _is_dummy(element.value, known):
+            if (element.tag.group, element.tag.elem) not in _profile() or element.VR == "SQ":
+                continue
+            new_uid = cleaned and element.VR == "UI" and str(element.value).startswith(RANDOM_UID)
+            if not new_uid and not is_dummy(element.value, known=known):
                 found.setdefault(element.keyword or str(element.tag), (severity(element), str(element.value)[:60]))
     return found
 
@@ -84,7 +93,8 @@ def _has_blurred_line(strip: Float[np.ndarray, "row column"]) -> bool:
     )
 
 
-def _is_dummy(value, known: tuple[str, ...]) -> bool:
+def is_dummy(value, *, known: tuple[str, ...] = ()) -> bool:
+    """Whether a field's value is what stands there after its removal, or one of the `known` pseudonyms."""
     text = str(value if value is not None else "").strip()
     return text in known or DUMMY.fullmatch(text) is not None
 
@@ -93,4 +103,4 @@ def _is_dummy(value, known: tuple[str, ...]) -> bool:
 def _profile() -> set:
     from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
 
-    return {tag for tag in dicom_anonymization_database_selector()["ALL_TAGS"] if len(tag) == 2}
+    return {tag for tag in dicom_anonymization_database_selector(PROFILE)["ALL_TAGS"] if len(tag) == 2}

@@ -33,7 +33,7 @@ class Record:
     thumbnail: UInt8[np.ndarray, "slice row column"] | None = None
     hu_state: str = ""  # of CT volumes; "" for everything else
     organ_hu: dict[int, float] = field(default_factory=dict)  # label of the mask -> mean value below it
-    lettered: bool = False  # a picture with what looks like burnt-in text
+    lettered: bool = False  # a picture or DICOM slice with what looks like burnt-in text
     fields: dict[str, tuple[str, str]] = field(default_factory=dict)  # identifying DICOM fields, see `identifiers`
 
 
@@ -65,10 +65,10 @@ def _look_at(root: Path, row: dict) -> Record:
     picture, ct = path.name.lower().endswith(PICTURES), row["modality"] == "CT"
     try:
         digest = sha256(path)
-        image = reorient(read_image(path, units="HU" if ct and not picture else "intensity"), "LPS")
+        stored = read_image(path, units="HU" if ct and not picture else "intensity")
     except (ImageError, OSError) as error:
         return Record(error=str(error).removeprefix(f"{path}: "))
-    dicom = not path.name.lower().endswith(PICTURES + NIFTI)
+    image, dicom = reorient(stored, "LPS"), not path.name.lower().endswith(PICTURES + NIFTI)
     means, mask_error = _organ_means(root, row, image)
     return Record(
         digest,
@@ -78,7 +78,7 @@ def _look_at(root: Path, row: dict) -> Record:
         thumbnail=thumbnail(image),
         hu_state=hu_state(image.array) if ct and not picture else "",
         organ_hu=means,
-        lettered=picture and looks_lettered(image.array[0]),
+        lettered=(picture or dicom) and any(looks_lettered(slice) for slice in stored.array),
         fields=identifiers(path, known=(row["patient_id"], row["study_id"])) if dicom else {},
     )
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from ..personal import name_parts, personal
 from .near import groups, near_texts
-from .records import Finding, Record, pairs_named, some
+from .records import Finding, Record, names, pairs_named, some
 
 OTHER = {"left": "right", "right": "left"}
 STEM = 5  # letters by which a finding's word is known: "nodul" for nodule, nodules and nodular
+KINDS = {"known": "a name from the image's header"}
 NORMAL = "[]"  # what `findings` says of a study without any
 
 
@@ -40,6 +42,28 @@ def _told(table: pd.DataFrame, kind: str, found: list, severity: str, where: str
         n, rows = len(found), sum(map(len, found))
         what = f"{n} {kind} report{'s' * (n > 1)} {where} ({rows} rows): {pairs_named(table, found)}"
         yield Finding(f"{kind} reports", severity, found, what, advice)
+
+
+def persons(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Reports that seem to name a person or give a number or a date; they are counted, never quoted."""
+    known = [words_of(record) for record in records]
+    found = [{k for *_, k in personal(text, known=w)} for text, w in zip(table["report"], known, strict=True)]
+    naming = [i for i, kinds in enumerate(found) if kinds - {"date"}]
+    for severity, check, rows in (
+        ("serious", "names in reports", naming),
+        ("warning", "dates in reports", [i for i, kinds in enumerate(found) if kinds == {"date"}]),
+    ):
+        if rows:
+            kinds = ", ".join(sorted({KINDS.get(kind, kind) for i in rows for kind in found[i]}))
+            what = f"{len(rows)} report{'s seem' if len(rows) > 1 else ' seems'} to hold what leads to a person ({kinds}): "
+            advice = "Read them; `medclip-nb data deidentify` writes copies without. A name that nothing points to is not seen."
+            yield Finding(check, severity, [[i] for i in rows], what + names(table, rows), advice)
+
+
+def words_of(record: Record) -> set[str]:
+    """Parts of the names in an image's header, by which its report is searched."""
+    persons = [value for key, (severity, value) in record.fields.items() if severity == "serious" and "Name" in key]
+    return set().union(*map(name_parts, persons))
 
 
 def contradictions(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
