@@ -1,10 +1,11 @@
 """NIfTI: one file to one `Image`. Its header is not believed before it agrees with itself and with the file's size."""
 
+import gzip
 import math
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
 from .readers import MOST_VOXELS, Image, ImageError, in_space, one_line
 
@@ -26,8 +27,7 @@ def read_nifti(path: Path, *, units: str) -> Image:
         if not isinstance(file, nib.Nifti1Image) or file.get_data_dtype().kind not in "iuf":
             raise TypeError(f"voxels of type {file.get_data_dtype()} in a {type(file).__name__}")
         _refuse_claims(file, path)
-        array = np.asarray(file.dataobj, dtype=np.float32)
-        _refuse_rest(file, path)
+        array = _values(file, path)
     except ImageError:
         raise
     except Exception as error:  # nibabel, gzip and zlib raise a dozen kinds; each means the same to the user
@@ -64,20 +64,22 @@ def _refuse_claims(file: "nibabel.Nifti1Image", path: Path) -> None:
         raise ImageError(f"{path}: cannot be read as NIfTI: its header claims {claimed:,} bytes, it has {there:,}; copy it anew")
 
 
-def _refuse_rest(file: "nibabel.Nifti1Image", path: Path) -> None:
-    """If as much as a plane is left behind the last voxel, an axis was stated too short, and all others are out of step."""
-    itemsize = file.get_data_dtype().itemsize
-    read = file.dataobj.offset + math.prod(file.shape) * itemsize
-    there = _unpacked(path) if path.name.lower().endswith(".gz") else path.stat().st_size
-    if there - read >= math.prod(file.shape) // max(file.shape) * itemsize:
-        raise ImageError(f"{path}: holds {there:,} bytes, its header speaks of {read:,}: its axes are not {file.shape}; mend it")
+def _values(file: "nibabel.Nifti1Image", path: Path) -> Float[np.ndarray, "..."]:
+    """Read to the file's end: gzip's checksum lies there, and so do voxels that the header does not speak of."""
+    import nibabel as nib
 
-
-def _unpacked(path: Path) -> int:
-    """Bytes in a gzip file by its last four; of files packed in pieces, those of the last piece."""
-    with path.open("rb") as packed:
-        packed.seek(-4, 2)
-        return int.from_bytes(packed.read(), "little")
+    of, is_packed = file.dataobj, path.name.lower().endswith(".gz")
+    plane = math.prod(of.shape) // max(of.shape) * of.dtype.itemsize
+    with gzip.open(path) if is_packed else path.open("rb") as stream:
+        stated = (of.shape, of.dtype, of.offset, of.slope, of.inter)
+        array = np.asarray(nib.arrayproxy.ArrayProxy(stream, stated), dtype=np.float32)
+        read = of.offset + math.prod(of.shape) * of.dtype.itemsize
+        rest = len(stream.read(plane)) if is_packed else path.stat().st_size - read
+    if rest >= plane:  # an axis is stated too short, and all others are out of step
+        raise ImageError(
+            f"{path}: holds more bytes than the {read:,} that its header speaks of: its axes are not {of.shape}; mend it"
+        )
+    return array
 
 
 def _affine(file: "nibabel.Nifti1Image", path: Path) -> Float64[np.ndarray, "4 4"]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from .readers import Image, ImageError, one_line
 
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "TIFF", "WEBP")  # that a file named as a picture may turn out to be
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")  # that a file named as a picture may turn out to be
 LABELS = ("1", "L", "I", "I;16", "I;16B", "F")  # modes that hold numbers, not colours
 
 

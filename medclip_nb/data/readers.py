@@ -35,7 +35,10 @@ class Image:
 
 
 class ImageError(ValueError):
-    """A file that cannot be read as the image it claims to be; the message names it and the remedy."""
+    """A file that cannot be read as the image it claims to be; the message names it and the remedy, in one line."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.splitlines()))
 
 
 def read_image(path: str | Path, *, units: str = "intensity") -> Image:
@@ -164,13 +167,13 @@ def _refuse_odd_space(image: Image, path: Path) -> None:
         raise ImageError(f"{path}: voxels of {sizes} mm (slice, row, column) cannot be; write the file anew with the right ones")
     if image.affine is None:
         return
+    if not np.isfinite(image.affine).all():
+        raise ImageError(f"{path}: its place in space, {image.affine[:3, 3].tolist()} mm, is no number; mend the header")
     axes = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
     lean = np.abs(axes.T @ axes - np.eye(3)).max()
-    if not np.isfinite(image.affine).all() or lean > LEAN:
+    if lean > LEAN:
         angle = np.degrees(np.arccos(min(1.0, lean)))
-        raise ImageError(
-            f"{path}: its axes are at {angle:.1f} degrees, not at right angles; resample it to a grid that is square"
-        )
+        raise ImageError(f"{path}: its axes are at {angle:.1f} degrees, not at right angles; resample it first")
 
 
 def _onto(
