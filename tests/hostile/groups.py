@@ -1,5 +1,5 @@
 """The modules of kinds, in the order of the table."""
 
-from . import images
+from . import images, volumes
 
-ALL = (images,)
+ALL = (images, volumes)
