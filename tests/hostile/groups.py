@@ -1,5 +1,5 @@
 """The modules of kinds, in the order of the table."""
 
-from . import images, volumes
+from . import dicom, images, masks, volumes
 
-ALL = (images, volumes)
+ALL = (images, volumes, dicom, masks)
