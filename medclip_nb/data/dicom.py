@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from .dicom_pixels import Frame, frame_values
-from .readers import DICOM, LEAN, MOST_VOXELS, Image, ImageError, in_space, one_line
+from .readers import DICOM, LEAN, MOST_VOXELS, PLAUSIBLE_MM, Image, ImageError, in_space, one_line
 
 RESCALE = ("RescaleSlope", "RescaleIntercept")
 NO_IMAGES = {"RTDOSE": "doses in steps of DoseGridScaling", "SEG": "a segmentation"}  # by modality
@@ -31,12 +31,13 @@ def read_dicom(path: Path, *, units: str = "intensity") -> Image:
 
     CT comes in HU if its header says how to rescale; `units="HU"` insists on it. MR, PET and NM come as their rescaled
     values. Radiographs and other pictures come as their viewer shows them: VOI table or first window applied, MONOCHROME1
-    turned over so that dense is bright, colour as grey. A lone slice has its SliceThickness as third spacing; without one,
-    or without a position, there is no spacing. Slices missing at either end of a series cannot be known. In a folder,
+    turned over so that dense is bright, colour as grey. A lone slice has its SliceThickness as third spacing; without a
+    plausible one, or without a position, there is no spacing. Slices missing at either end of a series cannot be known. In a folder,
     what is no DICOM or has no pixels (DICOMDIR, reports) is passed over; a ".dcm" that cannot be read is not.
 
     Raises ImageError naming files and mm: several series or a localizer in one folder, mixed sizes, uneven gaps, two slices
-    in one place, a tilted gantry, a film without positions, a compression that nothing installed decodes, cut pixel data.
+    in one place, a tilted gantry, a film without positions, a compression that nothing installed decodes, fewer or more
+    pixels than stated, a dose or a segmentation, an impossible rescaling.
     """
     # only pydicom's own (odd VRs, padding): what matters is raised, and catch_warnings is not safe in threads
     warnings.filterwarnings("ignore", module=r"pydicom\.")
@@ -120,7 +121,8 @@ def _why_not_hu(frames: list[Frame]) -> str:
 def _in_order(frames: list[Frame], path: Path) -> tuple[list[Frame], Float64[np.ndarray, "4 4"] | None]:
     """The frames sorted along their normal, and the affine from (column, row, slice) to RAS mm."""
     lacking = {a: [f for f in frames if _numbers(f, a) is None] for a in GEOMETRY}
-    if len(frames) == 1 and (any(lacking.values()) or not float(frames[0].header.get("SliceThickness") or 0) > 0):
+    thickness = float(frames[0].header.get("SliceThickness") or 0)
+    if len(frames) == 1 and (any(lacking.values()) or not 0 < thickness <= PLAUSIBLE_MM[1]):  # a scout states its depth
         return frames, None
     for attribute, lack in lacking.items():
         if lack:

@@ -24,6 +24,7 @@ COLOUR = {
 PICTURE = {"Modality": "DX", "RescaleSlope": None, "RescaleIntercept": None, "PixelRepresentation": 0}
 TURNED = {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
 TILTED = {k: {"ImagePositionPatient": [0, k * 2.5 * np.tan(np.radians(15)), k * 2.5]} for k in range(6)}
+GROUPS = "PerFrameFunctionalGroupsSequence"
 PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 HU = SLICE * 2.0 - 1024
 
@@ -81,11 +82,6 @@ def fewer_groups(header: pydicom.Dataset) -> None:
     header.PerFrameFunctionalGroupsSequence = header.PerFrameFunctionalGroupsSequence[:-2]
 
 
-def no_groups(header: pydicom.Dataset) -> None:
-    """No frame is described."""
-    del header.PerFrameFunctionalGroupsSequence
-
-
 def without_pixels(folder: Path) -> Path:
     """A header that speaks of pixels, and none."""
     header = pydicom.dcmread(one(folder))
@@ -110,8 +106,7 @@ def linked(folder: Path) -> Path:
     """A dataset's folder whose series is a link to elsewhere."""
     (folder / "data").mkdir()
     (folder / "data" / "s").symlink_to(series(folder))
-    text = "study_id,patient_id,modality,image,report,source,licence\na,p,CT,s,Normal.,x,x\n"
-    content(folder / "data", "manifest.csv", text.encode())
+    content(folder / "data", "texts.csv", b"image,text\ns,Normal.\n")
     return folder / "data"
 
 
@@ -154,7 +149,7 @@ REFUSED = {
     ),
     "film": (r"is a film: 30 frames without positions", lambda f: wheel_file("examples_ybr_color.dcm")),
     "enhanced, frames not described": (r"states 6 frames and describes 4", lambda f: frames(f, fewer_groups)),
-    "enhanced, no frame described": (r"is a film: 6 frames", lambda f: frames(f, no_groups)),
+    "enhanced, no frame described": (r"is a film: 6 frames", lambda f: frames(f, lambda header: header.pop(GROUPS))),
     "encapsulated PDF": (r"holds no DICOM image", lambda f: one(f, SOPClassUID=PDF, Rows=0, Columns=0)),
     "structured report": (r"holds no DICOM image", lambda f: wheel_file("reportsi.dcm")),
     "RT structures": (r"holds no DICOM image|is no DICOM file", lambda f: wheel_file("rtplan.dcm")),
@@ -214,8 +209,7 @@ KINDS = [
         lambda a: np.array_equal(a, SLICE.max() + SLICE.min() - SLICE.astype(float)),
     ),
     Kind(
-        "DICOM", "slice of negative thickness", "values as they are, no spacing",
-        lambda f: read_image(one(f, SliceThickness=-5)),
+        "DICOM", "slice of negative thickness", "values as they are, no spacing", lambda f: read_image(one(f, SliceThickness=-5)),
         lambda image: image.spacing_mm is None and np.array_equal(image.array[0], HU),
     ),
     Kind(

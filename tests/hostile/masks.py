@@ -131,7 +131,7 @@ TOLD = {  # by `data organs`: what is on the line of the organ, or in a note
     "another grid: half as fine": ("on another grid than the image", LABELS[::2], GRID @ np.diag([2.0, 1, 1, 1])),
     "another patient's shape": ("on another grid than the image", LABELS[:, :-3], GRID),
     "does not say where it lies": ("does not say where it lies: taken for one grid", LABELS, None),
-    "mirrored affine": ("spleen lies right of liver: mask or image is mirrored", LABELS, MIRRORED),
+    "mirrored affine": ("spleen lies to the right of liver: mask or image is mirrored", LABELS, MIRRORED),
     "beside its organs": ("misplaced", AIR, GRID),
 }
 
@@ -172,7 +172,7 @@ KINDS = [
         "mask",
         "label 255 stored as -1 in a class's file",
         "the organ",
-        lambda f: organs(f, classes(f, liver=-1 * LIVER, spleen=SPLEEN)),
+        lambda f: organs(f, classes(f, liver=-1 * LIVER.astype(np.int16), spleen=SPLEEN)),
         is_labels,
     ),
     Kind(
