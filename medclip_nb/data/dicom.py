@@ -32,8 +32,8 @@ def read_dicom(path: Path, *, units: str = "intensity") -> Image:
     CT comes in HU if its header says how to rescale; `units="HU"` insists on it. MR, PET and NM come as their rescaled
     values. Radiographs and other pictures come as their viewer shows them: VOI table or first window applied, MONOCHROME1
     turned over so that dense is bright, colour as grey. A lone slice has its SliceThickness as third spacing; without a
-    plausible one, or without a position, there is no spacing. Slices missing at either end of a series cannot be known. In a folder,
-    what is no DICOM or has no pixels (DICOMDIR, reports) is passed over; a ".dcm" that cannot be read is not.
+    plausible one, or without a position, there is no spacing. Slices missing at either end of a series cannot be known. In a
+    folder, what is no DICOM or has no pixels (DICOMDIR, reports) is passed over; a ".dcm" that cannot be read is not.
 
     Raises ImageError naming files and mm: several series or a localizer in one folder, mixed sizes, uneven gaps, two slices
     in one place, a tilted gantry, a film without positions, a compression that nothing installed decodes, fewer or more
