@@ -7,33 +7,23 @@ that a scanner rounded to 0.1 mm, and names no file. Hence the geometry (PS3.3 C
 
 import warnings
 from collections import Counter, defaultdict
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from .readers import DICOM, Image, ImageError, in_space
+from .dicom_pixels import Frame, frame_values
+from .readers import DICOM, LEAN, MOST_VOXELS, PLAUSIBLE_MM, Image, ImageError, in_space, one_line
 
-MOST_VOXELS = 2**30  # three whole-body CTs; a header that claims more is broken or wants more memory than there is
 RESCALE = ("RescaleSlope", "RescaleIntercept")
-MEASURED = ("CT", "MR", "PT", "NM")  # values are kept as measured; anything else becomes what its viewer shows
-GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601, as in Pillow
+NO_IMAGES = {"RTDOSE": "doses in steps of DoseGridScaling", "SEG": "a segmentation"}  # by modality
+MOST_HU = 32_767  # metal reaches 30,710 in the extended scale; beyond lie negative numbers read without their sign
 GEOMETRY = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}  # attribute -> how many numbers
 ALIKE = {"Rows": 0, "Columns": 0, "PixelSpacing": 0.001, "ImageOrientationPatient": 0.005}  # attribute -> tolerance
-SAME_PLACE_MM, TILT_SHARE = 0.01, 0.02  # how far a stack may lean, as a share of its height
+SAME = ("Modality", "PatientID", "FrameOfReferenceUID", "PhotometricInterpretation", "RescaleType")
+SAME_PLACE_MM = 0.01
 UNEVEN_MM, UNEVEN_SHARE = 0.15, 0.03  # how far a step may be from the others, the larger; 0.14: rounded in two axes
-DECODERS = {"JPEG Lossless": "python-gdcm", "JPEG Extended": "pylibjpeg-libjpeg (GPL)"}  # not among our dependencies
-
-
-class _Frame(NamedTuple):
-    path: Path
-    index: int  # within the file
-    header: "pydicom.Dataset"  # of this frame: shared and own functional groups laid flat
-
-    def __str__(self) -> str:
-        return self.path.name + (f" frame {self.index + 1}" if "PerFrameFunctionalGroupsSequence" in self.header else "")
 
 
 def read_dicom(path: Path, *, units: str = "intensity") -> Image:
@@ -41,12 +31,13 @@ def read_dicom(path: Path, *, units: str = "intensity") -> Image:
 
     CT comes in HU if its header says how to rescale; `units="HU"` insists on it. MR, PET and NM come as their rescaled
     values. Radiographs and other pictures come as their viewer shows them: VOI table or first window applied, MONOCHROME1
-    turned over so that dense is bright, colour as grey. A lone slice has its SliceThickness as third spacing; without one,
-    or without a position, there is no spacing. Slices missing at either end of a series cannot be known. In a folder,
-    what is no DICOM or has no pixels (DICOMDIR, reports) is passed over; a ".dcm" that cannot be read is not.
+    turned over so that dense is bright, colour as grey. A lone slice has its SliceThickness as third spacing; without a
+    plausible one, or without a position, there is no spacing. Slices missing at either end of a series cannot be known. In a
+    folder, what is no DICOM or has no pixels (DICOMDIR, reports) is passed over; a ".dcm" that cannot be read is not.
 
     Raises ImageError naming files and mm: several series or a localizer in one folder, mixed sizes, uneven gaps, two slices
-    in one place, a tilted gantry, a film without positions, a compression that nothing installed decodes, cut pixel data.
+    in one place, a tilted gantry, a film without positions, a compression that nothing installed decodes, fewer or more
+    pixels than stated, a dose or a segmentation, an impossible rescaling.
     """
     # only pydicom's own (odd VRs, padding): what matters is raised, and catch_warnings is not safe in threads
     warnings.filterwarnings("ignore", module=r"pydicom\.")
@@ -54,6 +45,7 @@ def read_dicom(path: Path, *, units: str = "intensity") -> Image:
     if not frames:
         folders = f" (inside are {_few(inside)})" if (inside := sorted(p.name for p in path.glob("*/"))) else ""
         raise ImageError(f"{path}: holds no DICOM image; name the file or the folder that has the pixels{folders}")
+    _refuse_no_values(frames, path)
     n_voxels = len(frames) * frames[0].header.Rows * frames[0].header.Columns
     if n_voxels > MOST_VOXELS:
         raise ImageError(f"{path}: its header claims {n_voxels:,} voxels, more than {MOST_VOXELS:,}; it is broken, or cut it")
@@ -61,10 +53,14 @@ def read_dicom(path: Path, *, units: str = "intensity") -> Image:
     if units == "HU" and not_hu:
         raise ImageError(f"{path}: should be in HU, but {not_hu}; correct the modality in the manifest or drop the row")
     frames, affine = _in_order(frames, path)
-    return in_space(_values(frames), affine, "intensity" if not_hu else "HU")
+    image = in_space(frame_values(frames), affine, "intensity" if not_hu else "HU")
+    if image.units == "HU" and MOST_HU < image.array.max() < np.inf:
+        wrong = f"holds {image.array.max():.0f} HU: PixelRepresentation is wrong, or the rescaling"
+        raise ImageError(f"{path}: {wrong}; mend the header, or convert it anew")
+    return image
 
 
-def _series(folder: Path) -> list[_Frame]:
+def _series(folder: Path) -> list[Frame]:
     from pydicom.misc import is_dicom
 
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
@@ -78,7 +74,7 @@ def _series(folder: Path) -> list[_Frame]:
     return [frame for of in series.values() for frame in of]
 
 
-def _frames(path: Path) -> list[_Frame]:
+def _frames(path: Path) -> list[Frame]:
     import pydicom
     from pydicom.misc import is_dicom
 
@@ -88,12 +84,15 @@ def _frames(path: Path) -> list[_Frame]:
         header = pydicom.dcmread(path, stop_before_pixels=True)
         n_frames = int(header.get("NumberOfFrames") or 1)
     except Exception as error:  # a damaged header raises a dozen kinds, each means the same to the user
-        raise ImageError(f"{path}: cannot be read as DICOM ({_line(error)}); copy it anew") from error
+        raise ImageError(f"{path}: cannot be read as DICOM ({one_line(error)}); copy it anew") from error
     if "PerFrameFunctionalGroupsSequence" in header:
-        return [_Frame(path, i, _flat(header, own)) for i, own in enumerate(header.PerFrameFunctionalGroupsSequence)]
+        n_groups = len(header.PerFrameFunctionalGroupsSequence)
+        if n_groups != n_frames:
+            raise ImageError(f"{path}: states {n_frames} frames and describes {n_groups}; copy or convert it anew")
+        return [Frame(path, i, _flat(header, own)) for i, own in enumerate(header.PerFrameFunctionalGroupsSequence)]
     if n_frames > 1:
         raise ImageError(f"{path}: is a film: {n_frames} frames without positions; save the frames you need as pictures")
-    return [_Frame(path, 0, header)] if header.get("Rows") and header.get("Columns") else []
+    return [Frame(path, 0, header)] if header.get("Rows") and header.get("Columns") else []
 
 
 def _flat(header: "pydicom.Dataset", own: "pydicom.Dataset") -> "pydicom.Dataset":
@@ -107,21 +106,23 @@ def _flat(header: "pydicom.Dataset", own: "pydicom.Dataset") -> "pydicom.Dataset
     return flat
 
 
-def _why_not_hu(frames: list[_Frame]) -> str:
+def _why_not_hu(frames: list[Frame]) -> str:
     header = frames[0].header
     reasons = {
         f"its Modality is {header.get('Modality', 'missing')}": header.get("Modality") != "CT",
         "it has no RescaleSlope and RescaleIntercept": any(None in map(f.header.get, RESCALE) for f in frames),
         f"its RescaleType is {header.get('RescaleType')}": (header.get("RescaleType") or "HU") not in ("HU", "US"),
         "it is a localizer": any(map(_is_localizer, frames)),
+        "it is in colour": not str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME"),
     }
     return next((reason for reason, applies in reasons.items() if applies), "")
 
 
-def _in_order(frames: list[_Frame], path: Path) -> tuple[list[_Frame], Float64[np.ndarray, "4 4"] | None]:
+def _in_order(frames: list[Frame], path: Path) -> tuple[list[Frame], Float64[np.ndarray, "4 4"] | None]:
     """The frames sorted along their normal, and the affine from (column, row, slice) to RAS mm."""
     lacking = {a: [f for f in frames if _numbers(f, a) is None] for a in GEOMETRY}
-    if len(frames) == 1 and (any(lacking.values()) or not frames[0].header.get("SliceThickness")):
+    thickness = float(frames[0].header.get("SliceThickness") or 0)
+    if len(frames) == 1 and (any(lacking.values()) or not 0 < thickness <= PLAUSIBLE_MM[1]):  # a scout states its depth
         return frames, None
     for attribute, lack in lacking.items():
         if lack:
@@ -138,10 +139,26 @@ def _in_order(frames: list[_Frame], path: Path) -> tuple[list[_Frame], Float64[n
     return frames, np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.vstack([lps, [0, 0, 0, 1]])
 
 
-def _refuse_mixed(frames: list[_Frame], path: Path) -> None:
+def _refuse_no_values(frames: list[Frame], path: Path) -> None:
+    for frame in frames:
+        what = NO_IMAGES.get(frame.header.get("Modality"))
+        if what:
+            raise ImageError(f"{path}: {frame} holds {what}, not an image; convert it with a tool made for it")
+        if frame.header.get("RescaleSlope") == 0:
+            raise ImageError(f"{path}: {frame} has a RescaleSlope of 0, which makes all values equal; mend the header")
+
+
+def _refuse_mixed(frames: list[Frame], path: Path) -> None:
     scouts = [f for f in frames if _is_localizer(f)]
     if 0 < len(scouts) < len(frames):
         raise ImageError(f"{path}: {_few(scouts)}: localizer among {len(frames) - len(scouts)} slices; move it elsewhere")
+    for attribute in SAME:
+        values = [str(f.header.get(attribute, "")) for f in frames]
+        usual = Counter(values).most_common(1)[0][0]
+        odd = [f for f, value in zip(frames, values, strict=True) if value != usual]
+        if odd:
+            found = f"{_few(odd)}: {attribute} {odd[0].header.get(attribute, '')!r}, elsewhere {usual!r}"
+            raise ImageError(f"{path}: {found}; keep one kind in a folder")
     for attribute, tolerance in ALIKE.items():
         values = np.array([np.ravel(f.header[attribute].value).astype(float) for f in frames])
         rounded = [tuple(v) for v in values.round(2) + 0.0]  # + 0.0: -0 is 0
@@ -152,7 +169,7 @@ def _refuse_mixed(frames: list[_Frame], path: Path) -> None:
             raise ImageError(f"{path}: {found}, elsewhere {usual.tolist()}; keep one kind in a folder")
 
 
-def _step(frames: list[_Frame], normal: Float[np.ndarray, " 3"], path: Path) -> Float[np.ndarray, " 3"]:
+def _step(frames: list[Frame], normal: Float[np.ndarray, " 3"], path: Path) -> Float[np.ndarray, " 3"]:
     """From one slice to the next, in LPS mm; through a lone one, its thickness."""
     if len(frames) == 1:
         return normal * float(frames[0].header.SliceThickness)
@@ -168,61 +185,22 @@ def _step(frames: list[_Frame], normal: Float[np.ndarray, " 3"], path: Path) -> 
     for what, where in faults.items():
         if where.any():
             raise ImageError(f"{path}: {_few([between[i] for i in np.flatnonzero(where)])}: {what}")
-    if lean > TILT_SHARE:
+    if lean > LEAN:
         raise ImageError(f"{path}: gantry tilted by {np.degrees(np.arctan(lean)):.1f} degrees; straighten it, as dcm2niix does")
     return step
 
 
-def _values(frames: list[_Frame]) -> Float[np.ndarray, "slice row column"]:
-    header = frames[0].header
-    out = np.empty((len(frames), header.Rows, header.Columns), np.float32)
-    for path, places in groupby(range(len(frames)), key=lambda i: frames[i].path):
-        try:
-            stored = _stored(path, header)
-            for place in places:
-                out[place] = _shown(stored[frames[place].index], frames[place].header)
-        except Exception as error:  # every decoder has its own kinds
-            syntax = getattr(header.file_meta.get("TransferSyntaxUID"), "name", "an unnamed syntax")
-            remedy = next((f"install {d}" for kind, d in DECODERS.items() if kind in syntax), "copy the file anew")
-            raise ImageError(f"{path}: pixels in {syntax} cannot be read ({_line(error)}); {remedy}") from error
-    return out
-
-
-def _stored(path: Path, header: "pydicom.Dataset") -> np.ndarray:
-    from pydicom import dcmread
-    from pydicom.pixels import apply_color_lut, pixel_array
-
-    stored = pixel_array(dcmread(path))  # not of the path: that cannot open deflated files
-    if header.PhotometricInterpretation == "PALETTE COLOR":
-        stored = apply_color_lut(stored, header)[..., :3]
-    if not header.PhotometricInterpretation.startswith("MONOCHROME"):
-        stored = stored @ np.array(GREY)
-    return stored.reshape(-1, header.Rows, header.Columns)
-
-
-def _shown(stored: np.ndarray, header: "pydicom.Dataset") -> np.ndarray:
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
-    values, kind = apply_modality_lut(stored, header), header.PhotometricInterpretation
-    if header.get("Modality") in MEASURED or not kind.startswith("MONOCHROME"):
-        return values
-    if "VOILUTSequence" in header or np.ravel(header.get("WindowWidth") or 0)[0] >= 1:  # a width of 0 is some scanners' "none"
-        values = apply_voi_lut(values, header)
-    return values.max() + values.min() - values if kind == "MONOCHROME1" else values
-
-
-def _is_localizer(frame: _Frame) -> bool:
+def _is_localizer(frame: Frame) -> bool:
     return "LOCALIZER" in (frame.header.get("ImageType") or [])
 
 
-def _numbers(frame: _Frame, attribute: str) -> Float64[np.ndarray, " n"] | None:
+def _numbers(frame: Frame, attribute: str) -> Float64[np.ndarray, " n"] | None:
     values = np.ravel(frame.header.get(attribute) or [])
-    return values.astype(float) if len(values) == GEOMETRY[attribute] else None
+    try:
+        return values.astype(float) if len(values) == GEOMETRY[attribute] else None
+    except ValueError as error:
+        raise ImageError(f"{frame.path}: {attribute} {values.tolist()} are no numbers; mend the header") from error
 
 
 def _few(things: list) -> str:
     return ", ".join(map(str, things[:3])) + (f" and {len(things) - 3} more" if len(things) > 3 else "")
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

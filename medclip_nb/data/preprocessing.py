@@ -18,9 +18,10 @@ from jaxtyping import Float, UInt8
 from ..config import CT_WINDOWS_HU, PERCENTILES
 from ..files import sha256
 from . import cache
-from .readers import Image, ImageError, read_image
+from .readers import Image, ImageError, read_image, refuse_no_file
 from .selfcheck import WHY, hu_state
 
+MOST_SIDE_PX = 2**14  # of a picture before it is padded to a square: a gigabyte
 CODE_VERSION = 2  # raise when the same contract would give other pixels: old cache files are then never read
 
 
@@ -79,7 +80,7 @@ def picture_contract(side_px: int, *, crop_bottom: float = 0.0) -> Preprocessing
 def preprocess(image: Image, contract: Preprocessing) -> UInt8[np.ndarray, "channel slice row column"]:
     """One image as the contract wants it.
 
-    Raises ImageError where HU windows meet an image that is not in HU, claims to be and is not, or has no spacing.
+    Raises ImageError for an image not in HU where there are HU windows, without spacing where one is wanted, or a mere line.
     """
     _refuse_misfits(image, contract)
     windows = contract.windows_hu or (_percentile_range(image, contract),)
@@ -142,6 +143,7 @@ def preprocess_files(paths: list[Path], contract: Preprocessing) -> UInt8[np.nda
 
 def cached(path: Path, contract: Preprocessing) -> UInt8[np.ndarray, "channel slice row column"]:
     """`preprocess(read_image(path))`, kept in the cache under the file's (or DICOM folder's) content and the contract."""
+    refuse_no_file(path)
 
     def make() -> np.ndarray:
         try:
@@ -149,11 +151,7 @@ def cached(path: Path, contract: Preprocessing) -> UInt8[np.ndarray, "channel sl
         except ImageError as error:
             raise error if str(path) in str(error) else ImageError(f"{path}: {error}") from error
 
-    try:
-        name = cache_name(path, contract)
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such image file") from None
-    return cache.fetch(name, make)
+    return cache.fetch(cache_name(path, contract), make)
 
 
 def cache_name(path: Path, contract: Preprocessing) -> str:
@@ -174,8 +172,10 @@ def _refuse_misfits(image: Image, contract: Preprocessing) -> None:
         raise ImageError(f"the contract has HU windows, the image is in {image.units}")
     if contract.spacing_mm and (image.spacing_mm is None or image.affine is None):
         raise ImageError(f"the contract wants a spacing of {contract.spacing_mm} mm, the file states none")
-    state = hu_state(image.array) if contract.windows_hu else ""
-    if state in WHY:
+    short, long = sorted(image.array.shape[1:])
+    if contract.size[0] == 1 and (long > short * max(contract.size) or long > MOST_SIDE_PX):
+        raise ImageError(f"a picture of {short} x {long} pixels is no more than a line in a square; cut out what matters")
+    if contract.windows_hu and (state := hu_state(image.array)) in WHY:
         raise ImageError(f"holds {WHY[state]}")
 
 

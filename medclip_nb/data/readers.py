@@ -10,7 +10,10 @@ from jaxtyping import Float, Float64, Int32
 NIFTI = (".nii", ".nii.gz")
 PICTURES = (".png", ".jpg", ".jpeg")
 DICOM = (".dcm", ".dicom", ".ima")
-CONTRADICTION = 0.05  # share by which two statements of a voxel's size may differ
+MOST_VOXELS = 2**30  # three whole-body CTs; a header that claims more is broken or wants more memory than there is
+PLAUSIBLE_MM = (0.001, 100.0)  # a voxel's size: what lies beyond is a header's slip of units, or zeros
+LEAN = 0.02  # cosine between two axes that still counts as a right angle
+LARGEST_LABEL = 2**24  # what float32 holds exactly
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ class Image:
 
 
 class ImageError(ValueError):
-    """A file that cannot be read as the image it claims to be; the message names it and the remedy."""
+    """A file that cannot be read as the image it claims to be; the message names it and the remedy, in one line."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.splitlines()))
 
 
 def read_image(path: str | Path, *, units: str = "intensity") -> Image:
@@ -40,13 +46,21 @@ def read_image(path: str | Path, *, units: str = "intensity") -> Image:
 
     `units` is what the manifest's modality promises ("HU" for CT volumes). NIfTI cannot say and is taken at that word;
     DICOM says itself, and a promise of HU that its header does not keep is an error. A NIfTI's spacing is its affine's, one
-    step for all slices: whether the slices it was made from lay evenly is not in the file and cannot be known. A file
-    without sform and qform has spacing but no orientation ("").
+    step for all slices: whether the slices it was made from lay evenly is not in the file and cannot be known. Where sform
+    and qform both speak, sform is taken. A file without both has spacing but no orientation (""). A picture is what its
+    content says, whatever its suffix; colour becomes grey, transparent black, and EXIF's turn is made.
 
-    Raises ImageError naming the file and what is wrong with it.
+    Raises ImageError, in one line, naming the file and what is wrong with it: it cannot be read, or holds several pictures,
+    NaN, voxels of no plausible size, axes that are not at right angles.
     """
     path = Path(path)
-    image = _reader(path)(path, units=units)
+    try:
+        image = _reader(path)(path, units=units)
+    except ImageError:
+        raise
+    except Exception as error:  # broken headers make parsers raise anything; it means the same to the user
+        raise ImageError(f"{path}: cannot be read ({one_line(error)}); copy it anew") from error
+    _refuse_odd_space(image, path)
     n_bad = image.array.size - int(np.isfinite(image.array).sum())
     if n_bad:
         raise ImageError(f"{path}: holds {n_bad} voxels that are NaN or infinite; give them a number or drop the row")
@@ -61,15 +75,21 @@ def read_mask(path: str | Path, *, like: Image | None = None) -> Int32[np.ndarra
     nothing about space, equal shapes are taken to be equal grids. A folder of NIfTI masks, one structure each, becomes one
     array: labels count from 1 in the order of the file names, and where two overlap the later one stays.
 
-    Raises ImageError for labels that are not whole numbers, and where less than half of the labelled voxels (of all, if
-    none is labelled) lie inside the image.
+    Raises ImageError for labels that are not whole numbers or too large, for pictures that are JPEG or have colours (their
+    greys are no labels), and where less than half of the labelled voxels (of all, if none is labelled) lie inside the image.
     """
     if Path(path).is_dir():
         return _read_masks(Path(path), like=like)
     mask = reorient(read_image(path), "LPS")
+    if str(path).lower().endswith(PICTURES):
+        from .pictures import refuse_lost_labels
+
+        refuse_lost_labels(Path(path))
     labels = np.rint(mask.array).astype(np.int32)
     if not np.array_equal(labels, mask.array):
         raise ImageError(f"{path}: is no mask: it holds values that are not whole numbers; give the label map, not a map of odds")
+    if np.abs(mask.array).max() >= LARGEST_LABEL:
+        raise ImageError(f"{path}: holds labels of {LARGEST_LABEL:,} and more, where neighbours look alike; number them anew")
     return labels if like is None else _onto(labels, mask.affine, like=reorient(like, "LPS"), path=path)
 
 
@@ -110,75 +130,50 @@ def in_space(array: Float[np.ndarray, "slice row column"], affine: Float64[np.nd
 
 
 def _reader(path: Path) -> Callable[..., Image]:
+    from .dicom import read_dicom
+    from .nifti import read_nifti
+    from .pictures import read_picture
+
     name = path.name.lower()
     if path.is_file() and name.endswith(NIFTI):
-        return _read_nifti
+        return read_nifti
     if path.is_file() and name.endswith(PICTURES):
-        return _read_picture
-    if not path.exists():
-        raise ImageError(f"{path}: no such image file")
+        return read_picture
+    refuse_no_file(path)
     from pydicom.misc import is_dicom
-
-    from .dicom import read_dicom
 
     if path.is_dir() or name.endswith(DICOM) or is_dicom(path):
         return read_dicom
-    raise ImageError(f"{path}: unknown kind of image; known: {', '.join(PICTURES + NIFTI + DICOM)}, a DICOM folder")
+    known = ", ".join(PICTURES + NIFTI + DICOM)
+    raise ImageError(f"{path}: unknown kind of image; known: {known}, a DICOM folder; convert it to one of them")
 
 
-def _read_nifti(path: Path, *, units: str) -> Image:
-    import nibabel as nib
-
-    try:
-        file = nib.load(path)
-        if file.get_data_dtype().kind not in "iuf":
-            raise TypeError(f"voxels of type {file.get_data_dtype()}")
-        array = np.asarray(file.dataobj, dtype=np.float32)
-    except Exception as error:  # nibabel, gzip and zlib raise a dozen kinds; each means the same to the user
-        raise ImageError(f"{path}: cannot be read as NIfTI ({type(error).__name__}: {error})") from error
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim != 3:
-        raise ImageError(f"{path}: has {array.ndim} axes {array.shape}; save one 3D volume per file")
-    array = array.transpose(2, 1, 0)
-    if not file.header["sform_code"] and not file.header["qform_code"]:
-        return Image(array, tuple(float(s) for s in file.header.get_zooms()[2::-1]), "", units)
-    return in_space(array, _affine(file, path), units)
+def refuse_no_file(path: Path) -> None:
+    """Raises ImageError for a path that leads to neither a file nor a folder: reading a pipe would wait for ever."""
+    if not path.exists():
+        raise ImageError(f"{path}: no such image file")
+    if not path.is_file() and not path.is_dir():
+        raise ImageError(f"{path}: is neither a file nor a folder; give the image itself")
 
 
-def _affine(file: "nibabel.Nifti1Image", path: Path) -> Float64[np.ndarray, "4 4"]:
-    """Of a NIfTI file whose statements about space do not contradict each other."""
-    import nibabel as nib
-
-    header, affine = file.header, np.asarray(file.affine, np.float64)
-    sizes, stated = nib.affines.voxel_sizes(affine), np.array(header.get_zooms()[:3], float)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
-        raise ImageError(f"{path}: its affine {affine[:3].tolist()} maps no volume; write the file anew with a valid one")
-    if header.get_xyzt_units()[0] in ("meter", "micron"):
-        raise ImageError(f"{path}: is in {header.get_xyzt_units()[0]}s; write it anew in mm")
-    if (np.abs(sizes / stated - 1) > CONTRADICTION).any():
-        raise ImageError(f"{path}: voxels of {sizes} mm by sform, {stated} by pixdim; write the file anew with the right one")
-    by_qform = "".join(nib.aff2axcodes(header.get_qform())) if header["qform_code"] else ""
-    by_sform = "".join(nib.aff2axcodes(affine))
-    if by_qform and by_qform != by_sform:
-        raise ImageError(f"{path}: axes are {by_sform} by sform, {by_qform} by qform; write the file anew with the right one")
-    return affine
+def one_line(error: Exception) -> str:
+    """An error's kind and words in one line of bearable length."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-def _read_picture(path: Path, *, units: str) -> Image:
-    from PIL import Image as Picture
-    from PIL import ImageOps
-
-    try:
-        with Picture.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            if upright.has_transparency_data:
-                upright = Picture.alpha_composite(Picture.new("RGBA", upright.size, "black"), upright.convert("RGBA"))
-            deep = upright.mode.startswith("I") or upright.mode == "F"
-            array = np.asarray(upright if deep else upright.convert("L"), dtype=np.float32)
-    except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as error:
-        raise ImageError(f"{path}: cannot be read as a picture ({error})") from error
-    return Image(array[None], None, "", "intensity")
+def _refuse_odd_space(image: Image, path: Path) -> None:
+    sizes = image.spacing_mm or (1.0,)
+    if not all(PLAUSIBLE_MM[0] <= mm <= PLAUSIBLE_MM[1] for mm in sizes):
+        raise ImageError(f"{path}: voxels of {sizes} mm (slice, row, column) cannot be; write the file anew with the right ones")
+    if image.affine is None:
+        return
+    if not np.isfinite(image.affine).all():
+        raise ImageError(f"{path}: its place in space, {image.affine[:3, 3].tolist()} mm, is no number; mend the header")
+    axes = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
+    lean = np.abs(axes.T @ axes - np.eye(3)).max()
+    if lean > LEAN:
+        angle = np.degrees(np.arccos(min(1.0, lean)))
+        raise ImageError(f"{path}: its axes are at {angle:.1f} degrees, not at right angles; resample it first")
 
 
 def _onto(

@@ -10,6 +10,8 @@ N_VOXELS = 100_000  # looked at, evenly spread: enough for a share
 GRID = (4, 8, 8)  # slices, rows, columns of the map that orientation is judged by
 AXES = ("up and down", "front and back", "left and right")
 MIRRORED_BELOW = -0.4  # correlation of what differs between the two sides: 1 is as in training, -1 exactly mirrored
+SIDES = (("lung_left", "lung_right"), ("kidney_left", "kidney_right"), ("spleen", "liver"))  # in the patient: left, right
+SWAPPED = 0.1  # of the image's width that the left one must lie right of the right one: less may be a cut or a tumour
 
 WHY = {
     "raw": "stored values that were never turned into HU: soft tissue lies near 1024 instead of 0; apply the rescale slope and "
@@ -58,6 +60,21 @@ def flipped_axis(seen: Float[np.ndarray, "channel z y x"], reference: Float[np.n
     sides = {name: _correlation(*(m - np.flip(m, axis) for m in (seen, reference))) for axis, name in enumerate(AXES, start=1)}
     worst = min(sides, key=sides.get)
     return worst if sides[worst] < MIRRORED_BELOW else ""
+
+
+def swapped_sides(labels: UInt8[np.ndarray, "slice row column"], names: tuple[str, ...]) -> list[str]:
+    """What to tell of organs that lie on each other's side; labels are 1 + index into `names`, in the LPS view."""
+    there = [pair for pair in SIDES if set(pair) <= set(names)]
+    columns = {name: np.flatnonzero((labels == names.index(name) + 1).any((0, 1))) for pair in there for name in pair}
+    wrong = [
+        (left, right)
+        for left, right in there
+        if len(columns[left]) and len(columns[right])
+        if columns[right].mean() - columns[left].mean() > SWAPPED * labels.shape[2]
+    ]
+    return [
+        f"{left} lies to the right of {right}: mask or image is mirrored, or the patient's organs are" for left, right in wrong
+    ]
 
 
 def check_first_batch(

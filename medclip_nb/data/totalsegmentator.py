@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float64, Integer, UInt8
 
 from .class_lists import ADDED, HIGHEST, ORGAN_CLASSES, class_files, class_numbers
 from .readers import NIFTI, Image, ImageError, in_space, read_image, read_mask
+from .selfcheck import swapped_sides
 
 PHANTOM_ORGANS = tuple(ORGAN_CLASSES)[:12]
 SHOWN = 8  # labels listed in a note
@@ -101,7 +102,8 @@ def _read_file(path: Path, names: tuple[str, ...], *, like: Image | None, classe
     had = {name: sum(there.get(numbers[c], 0) for c in parts) for name, parts in members.items()}
     unnamed = {label: n for label, n in there.items() if label not in set(numbers.values())}
     notes = [*_unnamed_note(unnamed), *_class_notes(members, numbers), *_grid_notes({path.name: relation})]
-    return OrganLabels(organs, names, frozenset(members), (*notes, *_lost_notes(had, organs, names)))
+    notes += [*_lost_notes(had, organs, names), *swapped_sides(organs, names)]
+    return OrganLabels(organs, names, frozenset(members), tuple(notes))
 
 
 def _read_folder(folder: Path, names: tuple[str, ...], *, like: Image | None) -> OrganLabels:
@@ -122,7 +124,7 @@ def _read_folder(folder: Path, names: tuple[str, ...], *, like: Image | None) ->
     elsewhere = [file for file, relation in relations.items() if relation == "other"]
     if like is None and elsewhere:
         raise ImageError(f"{folder}: {', '.join(elsewhere)}: not on the grid of {first.name}; give the image as `like`")
-    notes += [*_grid_notes(relations if like else {}), *_lost_notes(had, organs, names)]
+    notes += [*_grid_notes(relations if like else {}), *_lost_notes(had, organs, names), *swapped_sides(organs, names)]
     return OrganLabels(organs, names, frozenset(members), tuple(notes))
 
 

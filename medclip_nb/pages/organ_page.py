@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ..config import CT_WINDOWS_HU, LARGE_ORGANS
 from ..data.organs import STATES, organ_crops, organ_states
 from ..data.preprocessing import to_window
-from ..data.readers import Image, read_image, reorient
+from ..data.readers import Image, ImageError, read_image, reorient
 from ..data.totalsegmentator import OrganLabels, coverage, read_organs
 from ..learn.checkpoint import from_pretrained
 from ..model.organ_encoder import OrganEncoder
@@ -25,6 +25,8 @@ SOFT_TISSUE = CT_WINDOWS_HU[1]
 def examine(image: Path, mask: Path, *, units: str = "HU") -> tuple[Image, OrganLabels, pd.DataFrame]:
     """The scan, its organs, and a row per organ: size, borders it touches, and whether it can be used."""
     scan = reorient(read_image(image, units=units), "LPS")
+    if scan.spacing_mm is None:
+        raise ImageError(f"{image}: states no size of its voxels, so organs have none; give a whole series, or a NIfTI")
     organs = read_organs(mask, like=scan)
     table = coverage(organs, scan.spacing_mm)
     inside = [scan.array[organs.labels == k] for k in range(1, len(organs.names) + 1)]

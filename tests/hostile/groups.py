@@ -1,5 +1,5 @@
 """The modules of kinds, in the order of the table."""
 
-from . import images
+from . import dicom, images, masks, volumes
 
-ALL = (images,)
+ALL = (images, volumes, dicom, masks)
