@@ -135,9 +135,9 @@ def check_command(args: argparse.Namespace) -> int:
     from .data import catalog
     from .data.manifest import patients_across_splits
 
-    if Path(args.data).is_file() and not args.data.lower().endswith((".csv", ".npz", ".tgz")):
+    if Path(args.data).is_file() and not args.data.lower().endswith((".csv", ".parquet", ".npz", ".tgz")):
         return _describe(Path(args.data))
-    dataset = catalog.load(args.data, config.PRESETS[args.preset])
+    dataset = catalog.load(args.data, config.PRESETS[args.preset], columns=catalog.SKELETON)
     table = dataset.manifest
     spacings = _open_all(dataset) if args.images else {}
     people, seen = table["patient_id"].nunique(), "images opened" if args.images else "files are there"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from .near import groups, near_texts
-from .records import Finding, Record, pairs_named, some
+from .records import MOST_LOOKED_AT, Finding, Record, pairs_named, some
 
 OTHER = {"left": "right", "right": "left"}
 STEM = 5  # letters by which a finding's word is known: "nodul" for nodule, nodules and nodular
@@ -19,7 +19,8 @@ def report_copies(table: pd.DataFrame, records: list[Record]) -> Iterator[Findin
     texts = table["report"].str.split().str.join(" ").str.lower()
     first = texts.drop_duplicates()
     same = {text: rows for text, rows in texts.reset_index(drop=True).groupby(texts.to_numpy()).indices.items() if text}
-    near = groups(near_texts(first.tolist()), len(first)) if len(first) > 1 else []
+    compared = len(first) > 1 and len(table) <= MOST_LOOKED_AT
+    near = groups(near_texts(first.tolist()), len(first)) if compared else []
     near = [[int(i) for k in g for i in same.get(first.iloc[k], ())] for g in near]
     for kind, found in (("identical", [r.tolist() for r in same.values() if len(r) > 1]), ("near-identical", near)):
         found = [g for g in found if table["patient_id"].iloc[g].nunique() > 1]
