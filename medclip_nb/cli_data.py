@@ -1,11 +1,11 @@
-"""The commands on data: `medclip-nb data list | get | check | audit` and `medclip-nb cache`."""
+"""The commands on data: `medclip-nb data list | get | check | audit | prepare | organs` and `medclip-nb cache`."""
 
 import argparse
 import json
 from collections import Counter
 from pathlib import Path
 
-from . import config
+from . import cli_prepare, config
 
 EXAMPLES = {
     "data": "examples:\n  medclip-nb data list\n  medclip-nb data get mednist\n  medclip-nb data audit ./my_images",
@@ -18,6 +18,7 @@ EXAMPLES = {
     "  medclip-nb data check scan.nii.gz             what one file says",
     "data audit": "examples:\n  medclip-nb data audit ./my_images       what could make a score a lie, on one page\n"
     "  medclip-nb data audit torso --preset smoke -o torso.html",
+    **cli_prepare.EXAMPLES,
     "data organs": "examples:\n  medclip-nb data organs ct.nii.gz segmentations/     which organs can be used, and why not\n"
     "  medclip-nb data organs ct.nii.gz mask.nii.gz -o organs.png --model MODEL_FOLDER",
     "cache": "examples:\n  medclip-nb cache                        where it is and how large\n  medclip-nb cache clear",
@@ -46,6 +47,7 @@ def add_commands(commands, command_parser) -> None:
             parser.add_argument("--images", action="store_true", help="open every image")
         else:
             parser.add_argument("-o", "--output", metavar="FILE", help="the page (default: reports/audit-NAME.html)")
+    cli_prepare.add_options(command_parser(inside.add_parser, "data prepare", help="Bring all images into the cache."))
     _add_organs(
         command_parser(inside.add_parser, "data organs", help="Look at one CT with its organ masks (TotalSegmentator's).")
     )

@@ -81,8 +81,9 @@ def resolve(name_or_path: str | Path) -> str:
 
 
 def load(
-    name_or_path: str | Path, preset: Preset, *, lenient: bool = False, check_files: bool = True, columns: Sequence[str] | None = None
-) -> Dataset:
+    name_or_path: str | Path, preset: Preset, *,
+    lenient: bool = False, check_files: bool = True, columns: Sequence[str] | None = None,
+) -> Dataset:  # fmt: skip
     """The dataset behind a name or a path, as a checked manifest with its contract and prompts.
 
     With `lenient`, faults in the rows are kept in the manifest's `attrs["faults"]` instead of raised: for the audit. Without

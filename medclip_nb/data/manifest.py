@@ -169,7 +169,10 @@ def _schema(unique: bool):
     rules = {c: [] for c in COLUMNS} | {c: [filled] for c in REQUIRED}
     rules |= {"modality": [one_of(MODALITIES)], "sex": [one_of("FM")], "split": [one_of(SPLITS)], "age": [years]}
     return pa.DataFrameSchema(
-        {c: pa.Column(str, checks, unique=unique and c == "study_id", report_duplicates="exclude_first") for c, checks in rules.items()},
+        {
+            c: pa.Column(str, checks, unique=unique and c == "study_id", report_duplicates="exclude_first")
+            for c, checks in rules.items()
+        },
         strict=True,
     )
 

@@ -1,7 +1,6 @@
 """Manifests of a million rows: parquet, of which only the wanted columns are read, and which is checked in batches of rows.
 
-Parquet has no header; its first row is called row 2 all the same, so that a fault has one place in the CSV and in the parquet form
-of a table.
+Parquet has no header; its first row is called row 2 all the same, so that a fault has one place in either form of a table.
 """
 
 from collections.abc import Iterator, Sequence

@@ -14,8 +14,9 @@ from ..data.catalog import Dataset
 from ..data.phantoms.head import REGIONS
 from ..data.phantoms.head.geometry import CENTRE_MM
 from ..data.phantoms.head.template import ORIGIN_MM, SHAPE, STEP_MM, template
-from ..data.preprocessing import Preprocessing, preprocess, preprocess_files, to_geometry
+from ..data.preprocessing import Preprocessing, preprocess, to_geometry
 from ..data.readers import Image, in_space, read_image, read_mask, reorient
+from ..data.streaming import preprocess_files
 from ..measure.statistics import Score, mean_score
 from ..model.text_tower import embed_texts
 from ..show.organs import overlay

@@ -59,9 +59,12 @@ def faults(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
 def left_out(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
     """What was not looked at because the table is too long for it."""
     if len(table) > MOST_LOOKED_AT:
-        what = f"{len(table)} rows are more than {MOST_LOOKED_AT}: no image was opened, and reports that are only nearly identical"
-        what += " were not looked for. Copies, units, orientation, identifiers and burnt-in text are not judged"
-        yield Finding("not looked at", "note", [], what, f"Audit manifests of at most {MOST_LOOKED_AT} rows: whole patients each.")
+        what = (
+            f"{len(table)} rows are more than {MOST_LOOKED_AT}: no image was opened, and reports that are only nearly identical "
+            "were not looked for. Copies of images, units, orientation, identifiers and burnt-in text are not judged"
+        )
+        advice = f"Audit manifests of at most {MOST_LOOKED_AT} rows, whole patients each."
+        yield Finding("not looked at", "note", [], what, advice)
 
 
 def patient_overlap(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:

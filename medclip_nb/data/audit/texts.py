@@ -16,10 +16,11 @@ NORMAL = "[]"  # what `findings` says of a study without any
 
 def report_copies(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
     """Identical and nearly identical reports of different patients; normal ones are expected to repeat."""
-    texts = table["report"].str.split().str.join(" ").str.lower()
+    texts = pd.Series([" ".join(report.split()).lower() for report in table["report"]], dtype=str)
     first = texts.drop_duplicates()
-    same = {text: rows for text, rows in texts.reset_index(drop=True).groupby(texts.to_numpy()).indices.items() if text}
     compared = len(first) > 1 and len(table) <= MOST_LOOKED_AT
+    told = texts if compared else texts[texts.duplicated(keep=False)]
+    same = {text: told.index[rows] for text, rows in told.groupby(told.to_numpy()).indices.items() if text}
     near = groups(near_texts(first.tolist()), len(first)) if compared else []
     near = [[int(i) for k in g for i in same.get(first.iloc[k], ())] for g in near]
     for kind, found in (("identical", [r.tolist() for r in same.values() if len(r) > 1]), ("near-identical", near)):
