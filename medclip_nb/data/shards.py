@@ -94,9 +94,9 @@ def _begin() -> None:
     import multiprocessing
     import signal
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # before torch, which takes seconds to come
     import torch
 
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
