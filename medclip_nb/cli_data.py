@@ -1,11 +1,11 @@
-"""The commands on data: `medclip-nb data list | get | check | audit | deidentify` and `medclip-nb cache`."""
+"""The commands on data: `medclip-nb data list | get | check | audit | prepare | organs | deidentify` and `medclip-nb cache`."""
 
 import argparse
 import json
 from collections import Counter
 from pathlib import Path
 
-from . import cli_deidentify, config
+from . import cli_deidentify, cli_prepare, config
 
 EXAMPLES = {
     "data": "examples:\n  medclip-nb data list\n  medclip-nb data get mednist\n  medclip-nb data audit ./my_images",
@@ -18,6 +18,7 @@ EXAMPLES = {
     "  medclip-nb data check scan.nii.gz             what one file says",
     "data audit": "examples:\n  medclip-nb data audit ./my_images       what could make a score a lie, on one page\n"
     "  medclip-nb data audit torso --preset smoke -o torso.html",
+    **cli_prepare.EXAMPLES,
     "data organs": "examples:\n  medclip-nb data organs ct.nii.gz segmentations/     which organs can be used, and why not\n"
     "  medclip-nb data organs ct.nii.gz mask.nii.gz -o organs.png --model MODEL_FOLDER",
     **cli_deidentify.EXAMPLES,
@@ -47,12 +48,10 @@ def add_commands(commands, command_parser) -> None:
             parser.add_argument("--images", action="store_true", help="open every image")
         else:
             parser.add_argument("-o", "--output", metavar="FILE", help="the page (default: reports/audit-NAME.html)")
-    _add_organs(
-        command_parser(inside.add_parser, "data organs", help="Look at one CT with its organ masks (TotalSegmentator's).")
-    )
-    cli_deidentify.add_command(
-        command_parser(inside.add_parser, "data deidentify", help="Write copies without names, dates, UIDs and free text.")
-    )
+    cli_prepare.add_options(command_parser(inside.add_parser, "data prepare", help="Bring all images into the cache."))
+    _add_organs(command_parser(inside.add_parser, "data organs", help="Look at one CT with its organ masks."))
+    help = "Write copies without names, dates, UIDs and free text."
+    cli_deidentify.add_command(command_parser(inside.add_parser, "data deidentify", help=help))
     cache = command_parser(commands.add_parser, "cache", help="What was kept so as not to be computed twice.")
     cache.set_defaults(command=cache_command)
     clear = command_parser(cache.add_subparsers(metavar="COMMAND").add_parser, "cache clear", help="Delete it all.")
@@ -139,9 +138,9 @@ def check_command(args: argparse.Namespace) -> int:
     from .data import catalog
     from .data.manifest import patients_across_splits
 
-    if Path(args.data).is_file() and not args.data.lower().endswith((".csv", ".npz", ".tgz")):
+    if Path(args.data).is_file() and not args.data.lower().endswith((".csv", ".parquet", ".npz", ".tgz")):
         return _describe(Path(args.data))
-    dataset = catalog.load(args.data, config.PRESETS[args.preset])
+    dataset = catalog.load(args.data, config.PRESETS[args.preset], columns=catalog.SKELETON)
     table = dataset.manifest
     spacings = _open_all(dataset) if args.images else {}
     people, seen = table["patient_id"].nunique(), "images opened" if args.images else "files are there"

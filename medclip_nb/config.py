@@ -106,7 +106,8 @@ RECALL_KS = (1, 5, 10)
 CT_WINDOWS_HU = ((-1350.0, 150.0), (-110.0, 190.0), (-300.0, 900.0))  # lung, soft tissue, bone: low and high edge
 WINDOW_NAMES = ("lung", "soft tissue", "bone")  # of CT_WINDOWS_HU, in its order
 PERCENTILES = (0.5, 99.5)  # intensity range of images that have no physical unit
-CACHE_GB = 20.0  # the image cache is kept below this; what was not used for longest goes first
+IMAGES_GB = 2.0  # images of a dataset that are more than this are mapped from the disk, not held in memory
+CACHE_GB = 20.0  # the image cache is kept below this, or $MEDCLIP_NB_CACHE_GB; what was not used for longest goes first
 
 
 def choose(table: dict, kind: str, name: str):
@@ -129,6 +130,18 @@ def home() -> Path:
 def artifacts_dir() -> Path:
     """Folder of cohorts, caches, models and figures' data."""
     return home() / "artifacts"
+
+
+def cache_bytes() -> int:
+    """What the cache may hold: $MEDCLIP_NB_CACHE_GB, else CACHE_GB. Raises ValueError if that is no number above 0."""
+    given = os.environ.get("MEDCLIP_NB_CACHE_GB") or str(CACHE_GB)
+    try:
+        n_bytes = int(float(given) * 1e9)
+    except (ValueError, OverflowError):
+        n_bytes = 0
+    if n_bytes <= 0:
+        raise ValueError(f"MEDCLIP_NB_CACHE_GB is {given!r}; it is a number of gigabytes above 0, such as 500")
+    return n_bytes
 
 
 def reports_dir() -> Path:

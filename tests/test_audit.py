@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from medclip_nb.config import PRESETS
+from medclip_nb.data import audit as audit_room
 from medclip_nb.data.audit import SEVERITIES, audit
+from medclip_nb.data.audit import texts as audit_texts
 from medclip_nb.data.audit.texts import wrong_sides
 from medclip_nb.data.manifest import all_columns, read_manifest, save_manifest
 from medclip_nb.data.phantoms import DEFECTS, radiograph_cohort, write_cohort
@@ -224,3 +226,24 @@ def test_real_figure_panels_that_share_captions_and_patients_are_found(real_data
     said = severities(audit(table))
     assert (said["patient overlap"], said["identical reports"]) == ("serious", "warning")
     assert "unreadable image" not in said
+
+
+def test_a_table_too_long_to_look_at_says_so_and_is_judged_by_its_rows(tmp_path, monkeypatch):
+    for module in (audit_room, audit_texts):
+        monkeypatch.setattr(module, "MOST_LOOKED_AT", 4)
+    monkeypatch.setattr(audit_room, "look", None)
+    reports = ["Same  words.", "same words.", "other words of some length", "other words of some length here", "a", "b"]
+    rows = {"patient_id": list("ppqrst"), "report": reports, "split": ["train", "test", *["train"] * 4]}
+    found = audit(table_of(tmp_path, 6, **rows)).set_index("check")
+    assert "6 rows are more than 4: no image was opened" in found.loc["not looked at", "what"]
+    assert {"patient overlap", "not looked at", "splits"} == set(found.index)
+    assert found.loc["patient overlap", "rows"] == [0, 1]
+
+
+def test_identical_reports_are_found_in_a_long_table_too(tmp_path, monkeypatch):
+    reports = ["a", "Same words.", "b", "c", "same  words.", "d"]
+    table = table_of(tmp_path, 6, report=reports, split=["train", "train", *["test"] * 4])
+    usual = list(audit_texts.report_copies(table, []))
+    monkeypatch.setattr(audit_texts, "MOST_LOOKED_AT", 4)
+    assert list(audit_texts.report_copies(table, [])) == usual
+    assert usual[0].groups == [[1, 4]]

@@ -15,12 +15,12 @@ from medclip_nb.data.preprocessing import (
     ct_contract,
     picture_contract,
     preprocess,
-    preprocess_files,
     to_geometry,
     to_window,
     with_size,
 )
 from medclip_nb.data.readers import Image, ImageError, read_image
+from medclip_nb.data.streaming import preprocess_files
 
 OTHER = {
     "size": (2, 4, 4),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import CACHE_GB, artifacts_dir
+from ..config import artifacts_dir, cache_bytes
 from ..files import whole
 
 LEVEL = 6  # of LZ4: a first reading costs some ms more, each later one is smaller and faster
@@ -52,12 +52,12 @@ def clear() -> int:
     return trim(0, since=float("inf"))
 
 
-def trim(max_bytes: int = int(CACHE_GB * 1e9), *, since: float | None = None) -> int:
-    """Deletes the files that were not used for longest until `max_bytes` are left; gives the bytes freed.
+def trim(max_bytes: int | None = None, *, since: float | None = None) -> int:
+    """Deletes the files that were not used for longest until `max_bytes` (None: `cache_bytes`) are left; gives the bytes freed.
 
     Files used after `since` (seconds of the epoch; None is now minus an hour) stay, so that a run does not eat its own data.
     """
-    since = time.time() - 3600 if since is None else since
+    max_bytes, since = cache_bytes() if max_bytes is None else max_bytes, time.time() - 3600 if since is None else since
     files = sorted(_files(), key=lambda pair: pair[1].st_mtime)
     excess, freed = sum(about.st_size for _, about in files) - max_bytes, 0
     for file, about in files:

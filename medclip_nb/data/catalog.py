@@ -1,5 +1,6 @@
 """The catalogue: a card per public dataset, and the way from a name or a path to a checked manifest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from .preprocessing import Preprocessing, ct_contract, mr_contract, picture_cont
 from .readers import PICTURES
 
 EMBEDDED = ("torso", "radiographs", "head")
+MANIFESTS = ("manifest.csv", "manifest.parquet")
+SKELETON = ("patient_id", "modality", "body_part", "image", "split")  # columns that a dataset is told by, without texts
 PROJECTIONS = ("CR", "DX")  # modalities of one picture, also where it comes as a DICOM file
 VOLUME_CONTRACTS = {"CT": ct_contract, "MR": mr_contract}
 
@@ -51,7 +54,7 @@ def card(name: str) -> dict:
     """One card. Raises ValueError naming the known ones."""
     cards = {c["name"]: c for c in list_cards()}
     if name not in cards:
-        raise ValueError(f"unknown dataset {name!r}; known: {', '.join(cards)}, or a path to a folder or manifest.csv")
+        raise ValueError(f"unknown dataset {name!r}; known: {', '.join(cards)}, or a path to a folder or a manifest")
     return cards[name]
 
 
@@ -77,17 +80,22 @@ def resolve(name_or_path: str | Path) -> str:
     return str(name_or_path) if str(name_or_path) in EMBEDDED else _recognise(locate(name_or_path))[0]
 
 
-def load(name_or_path: str | Path, preset: Preset, *, lenient: bool = False) -> Dataset:
+def load(
+    name_or_path: str | Path, preset: Preset, *,
+    lenient: bool = False, check_files: bool = True, columns: Sequence[str] | None = None,
+) -> Dataset:  # fmt: skip
     """The dataset behind a name or a path, as a checked manifest with its contract and prompts.
 
-    With `lenient`, faults in the rows are kept in the manifest's `attrs["faults"]` instead of raised: for the audit.
-    Raises ManifestError naming file, row, column and remedy.
+    With `lenient`, faults in the rows are kept in the manifest's `attrs["faults"]` instead of raised: for the audit. Without
+    `check_files` a manifest's files may be missing, and of its columns only those in `columns` are kept (SKELETON at least; None:
+    all). Raises ManifestError naming file, row, column and remedy.
     """
     if str(name_or_path) in EMBEDDED:
         return _embedded(str(name_or_path), preset)
     kind, found = _recognise(locate(name_or_path))
     if kind == "manifest":
-        about, notes, table = {}, [], read_manifest(found, lenient=lenient)
+        about, notes = {}, []
+        table = read_manifest(found, columns=columns, check_files=check_files, lenient=lenient)
     else:
         about = card(kind)
         layout = ADAPTERS[kind].read(found, about)
@@ -155,8 +163,11 @@ def class_prompts(table: pd.DataFrame) -> dict:
 
 
 def _recognise(path: Path) -> tuple[str, Path]:
-    if path.is_dir() and (path / "manifest.csv").exists():
-        return "manifest", path / "manifest.csv"
+    manifests = [path / name for name in MANIFESTS if path.is_dir() and (path / name).exists()]
+    if len(manifests) > 1:
+        raise ManifestError(f"{path}: holds {' and '.join(MANIFESTS)}; keep one, or give the path of one")
+    if manifests:
+        return "manifest", manifests[0]
     for name, adapter in ADAPTERS.items():
         found = adapter.find(path)
         if found:

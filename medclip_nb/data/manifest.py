@@ -5,7 +5,8 @@ Every later room starts from this table, so what it lets through is trusted ever
 
 import hashlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -40,27 +41,41 @@ COLUMNS = {
 MODALITIES = ("CT", "MR", "CR", "DX")
 PATHS = ("image", "mask", "lesions")
 SAID = {"field_uniqueness": "is already used above; give every row its own"}  # where pandera's own word says too little
+Fault = tuple[int, str, str]  # number of the row (from 0), column, what is wrong
 
 
 class ManifestError(ValueError):
     """A manifest that cannot be trusted; the message names file, row, column and remedy."""
 
 
-def read_manifest(path: str | Path, *, check_files: bool = True, lenient: bool = False) -> pd.DataFrame:
-    """Reads and checks a manifest (CSV); paths stay relative, `root` of the table is in `.attrs["root"]`.
+def read_manifest(
+    path: str | Path, *, columns: Sequence[str] | None = None, check_files: bool = True, lenient: bool = False
+) -> pd.DataFrame:
+    """Reads and checks a manifest (CSV, or parquet by its suffix); `root` of its relative paths is in `.attrs["root"]`.
 
-    Raises ManifestError naming file, row (counted as in an editor: the header is row 1), column and remedy. With `lenient`
-    only a file that is no manifest raises; faults in its cells are kept, see `check`.
+    All columns are checked, those named in `columns` are given back (None: all); see `parquet` for a million rows. Raises
+    ManifestError naming file, row (counted as in an editor: the header is row 1), column and remedy. With `lenient` only a file
+    that is no manifest raises; faults in its cells are kept, see `check`.
     """
     path = Path(path)
+    if path.suffix.lower() == ".parquet":
+        from .parquet import read_parquet
+
+        return read_parquet(path, columns=columns, check_files=check_files, lenient=lenient)
     table = read_table(path)
-    unknown = [c for c in table.columns if c not in COLUMNS]
+    check_columns(table.columns, path)
+    table = check(all_columns(table), root=path.parent, name=str(path), check_files=check_files, lenient=lenient)
+    return table if columns is None else table[list(columns)]
+
+
+def check_columns(names: Iterable[str], path: Path) -> None:
+    """Raises ManifestError if a manifest's column is unknown or a required one is missing."""
+    unknown = [c for c in names if c not in COLUMNS]
     if unknown:
         raise ManifestError(f"{path}: unknown column {unknown[0]!r}; known columns: {', '.join(COLUMNS)}")
-    missing = [c for c in REQUIRED if c not in table.columns]
+    missing = [c for c in REQUIRED if c not in names]
     if missing:
         raise ManifestError(f"{path}: column {missing[0]!r} is missing; a manifest needs {', '.join(REQUIRED)}")
-    return check(all_columns(table), root=path.parent, name=str(path), check_files=check_files, lenient=lenient)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -89,14 +104,20 @@ def check(table: pd.DataFrame, *, root: Path, name: str, check_files: bool = Tru
     """
     if table.empty:
         raise ManifestError(f"{name}: holds no rows below the header; add one row per image")
-    faults = [*_cell_faults(table), *_path_faults(table, root, check_files)]
-    if faults and not lenient:
-        position, column, message = faults[0]
-        more = f" (and {len(faults) - 1} more fault{'s' * (len(faults) > 2)})" if len(faults) > 1 else ""
-        raise ManifestError(f"{name}: row {table.index[position] + 2}, column {column!r}: {message}{more}")
+    faults = [*cell_faults(table), *path_faults(table, root, check_files)]
+    if not lenient:
+        refuse(((int(table.index[i]), column, message) for i, column, message in faults), name)
     table = table.copy(deep=False)
     table.attrs |= {"root": str(root), "name": name} | ({"faults": faults} if lenient else {})
     return table
+
+
+def refuse(faults: Iterator[Fault], name: str) -> None:
+    """Raises ManifestError for the first of these faults, if there is one, saying how many follow."""
+    for number, column, message in faults:
+        n = sum(1 for _ in faults)
+        more = f" (and {n} more fault{'s' * (n > 1)})" if n else ""
+        raise ManifestError(f"{name}: row {number + 2}, column {column!r}: {message}{more}")
 
 
 def all_columns(table: pd.DataFrame) -> pd.DataFrame:
@@ -105,10 +126,11 @@ def all_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_manifest(table: pd.DataFrame, path: str | Path) -> Path:
-    """Writes the table whole or not at all; columns in the order of COLUMNS."""
-    path = Path(path)
+    """Writes the table (CSV, or parquet by the suffix) whole or not at all; columns in the order of COLUMNS."""
+    path, table = Path(path), all_columns(table)
+    write = table.to_parquet if path.suffix.lower() == ".parquet" else table.to_csv
     with whole(path) as part:
-        all_columns(table).to_csv(part, index=False)
+        write(part, index=False)
     return path
 
 
@@ -136,7 +158,7 @@ def digest(table: pd.DataFrame) -> str:
     return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
 
 
-def _schema():
+def _schema(unique: bool):
     import pandera.pandas as pa
 
     filled = pa.Check(lambda s: s.str.strip() != "", error="is empty; fill it in or drop the row")
@@ -147,16 +169,20 @@ def _schema():
     rules = {c: [] for c in COLUMNS} | {c: [filled] for c in REQUIRED}
     rules |= {"modality": [one_of(MODALITIES)], "sex": [one_of("FM")], "split": [one_of(SPLITS)], "age": [years]}
     return pa.DataFrameSchema(
-        {c: pa.Column(str, checks, unique=c == "study_id", report_duplicates="exclude_first") for c, checks in rules.items()},
+        {
+            c: pa.Column(str, checks, unique=unique and c == "study_id", report_duplicates="exclude_first")
+            for c, checks in rules.items()
+        },
         strict=True,
     )
 
 
-def _cell_faults(table: pd.DataFrame) -> list[tuple[int, str, str]]:
+def cell_faults(table: pd.DataFrame, *, unique: bool = True) -> list[Fault]:
+    """What breaks the rules of the columns, by position of the row; with `unique` also study ids that are used twice."""
     import pandera.pandas as pa
 
     try:
-        _schema().validate(table.reset_index(drop=True), lazy=True)
+        _schema(unique).validate(table.reset_index(drop=True), lazy=True)
     except pa.errors.SchemaErrors as error:
         found = error.failure_cases.sort_values("index", kind="stable")
         rows = zip(found["index"], found["column"], found["failure_case"], found["check"], strict=True)
@@ -164,7 +190,8 @@ def _cell_faults(table: pd.DataFrame) -> list[tuple[int, str, str]]:
     return []
 
 
-def _path_faults(table: pd.DataFrame, root: Path, must_exist: bool) -> Iterator[tuple[int, str, str]]:
+def path_faults(table: pd.DataFrame, root: Path, must_exist: bool) -> Iterator[Fault]:
+    """Paths that are absolute, leave the root or, if they must, do not exist, by position of the row."""
     real = lru_cache(maxsize=1024)(os.path.realpath)  # rows share folders: each is followed once
     for column in PATHS:
         for position, value in enumerate(table[column]):
@@ -178,10 +205,20 @@ def _path_fault(value: str, root: str, real, must_exist: bool) -> str:
         return "is an absolute path; make it relative to the manifest's folder"
     folder, name = os.path.split(os.path.join(root, value))
     target = os.path.join(real(folder), name)
-    if name in ("", ".", "..") or os.path.islink(target):
+    mode = _mode(target)
+    if name in ("", ".", "..") or stat.S_ISLNK(mode):
         target = real(target)
+        mode = _mode(target)
     if target != real(root) and not target.startswith(os.path.join(real(root), "")):
         return "leaves the manifest's folder; move the file inside it"
-    if must_exist and not os.path.exists(target):
+    if must_exist and not mode:
         return f"does not exist under {root}; correct the path or drop the row"
     return ""
+
+
+def _mode(path: str) -> int:
+    """Kind and permissions of what is there, a link itself included; 0 if nothing is: one question instead of two."""
+    try:
+        return os.lstat(path).st_mode
+    except (OSError, ValueError):
+        return 0

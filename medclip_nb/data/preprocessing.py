@@ -5,9 +5,7 @@ Its hash and the file's hash key the cache, so a changed setting can never read 
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -120,25 +118,6 @@ def to_window(array: Float[np.ndarray, "*axes"], low: float, high: float) -> UIn
     """Values from `low` to `high` as 0 to 255; what lies outside is clipped."""
     scaled = (array - low) * (255.0 / max(high - low, 1e-6))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
-def preprocess_files(paths: list[Path], contract: Preprocessing) -> UInt8[np.ndarray, "n channel slice row column"]:
-    """All files, each read once ever: the rest is cache.
-
-    Raises ImageError for the first file that cannot be read; none is replaced by zeros.
-    """
-    from tqdm.auto import tqdm
-
-    out = np.empty((len(paths), contract.channels, *contract.size), np.uint8)
-
-    def fill(i: int) -> None:
-        out[i] = cached(paths[i], contract)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in tqdm(pool.map(fill, range(len(paths))), total=len(paths), desc="images", delay=2, leave=False):
-            pass
-    cache.trim()
-    return out
 
 
 def cached(path: Path, contract: Preprocessing) -> UInt8[np.ndarray, "channel slice row column"]:

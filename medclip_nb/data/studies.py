@@ -17,8 +17,9 @@ from ..config import artifacts_dir
 from ..files import whole
 from .catalog import Dataset, is_volume
 from .manifest import ManifestError, digest
-from .preprocessing import preprocess_files, with_size
+from .preprocessing import with_size
 from .readers import ImageError, read_mask
+from .streaming import preprocess_files
 
 NORMALS_PER_FINDING = 0.5  # normal slices drawn in an epoch for each slice that shows a finding
 CAPTIONS_VERSION = 2  # of what is kept on disk: raise it when the captions' table changes
@@ -31,7 +32,7 @@ class Units:
     `table` has one row per unit: `image` (index into `images`), `text_id` (index into `texts`, which are unique),
     `finding` (empty if normal or unknown) and the manifest's study_id, patient_id, split, modality, body_part, scanner; slices of
     the embedded cohort have `organs` (classes they show) and `site` (classes the finding lies in), too.
-    A slice that shows two findings is two units with one image.
+    A slice that shows two findings is two units with one image. `images` is read-only where it is mapped from the disk.
     """
 
     images: UInt8[np.ndarray, "image channel slice row column"]
@@ -72,9 +73,9 @@ def row_units(dataset: Dataset) -> Units:
 
 def slice_units(dataset: Dataset) -> Units:
     """Slices of CT volumes with captions made from the masks; one unit per slice and finding shown."""
-    volumes = read_images(dataset)
-    n_studies, channels, n_slices, *side = volumes.shape
-    slices = np.ascontiguousarray(volumes.swapaxes(1, 2)).reshape(n_studies * n_slices, channels, 1, *side)
+    volumes = read_images(dataset, slices_first=True)
+    n_studies, n_slices, channels, *side = volumes.shape
+    slices = volumes.reshape(n_studies * n_slices, channels, 1, *side)
     return _with_text_ids(slices, slice_captions_table(dataset, n_slices))
 
 
@@ -123,11 +124,16 @@ def _of_the_same_organ(table: pd.DataFrame, found: np.ndarray, normal: np.ndarra
     return np.concatenate([normal[:0], *picked])
 
 
-def read_images(dataset: Dataset) -> UInt8[np.ndarray, "n channel slice row column"]:
-    """All images of the manifest under the dataset's contract. Raises ManifestError naming the row of a bad one."""
+def read_images(
+    dataset: Dataset, *, slices_first: bool = False
+) -> UInt8[np.ndarray, "n channel slice row column"] | UInt8[np.ndarray, "n slice channel row column"]:
+    """All images of the manifest under the dataset's contract, as `streaming.preprocess_files` gives them.
+
+    Raises ManifestError naming the row of a bad one.
+    """
     paths = [dataset.root / name for name in dataset.manifest["image"]]
     try:
-        return preprocess_files(paths, dataset.contract)
+        return preprocess_files(paths, dataset.contract, slices_first=slices_first)
     except ImageError as error:
         rows = dict(zip(map(str, paths), dataset.manifest.index + 2, strict=True))
         row = next((row for path, row in rows.items() if str(error).startswith(f"{path}:")), "?")

@@ -20,7 +20,7 @@ from ..data.volumes import Pixels, Stacks, stack
 from ..learn.pairs import Rows, VolumePairs
 from ..learn.plan import Plan, best_precision
 from ..learn.pretrain import pretrain
-from ..measure.embeddings import embed_images
+from ..measure.embeddings import embed_chosen
 from ..measure.findings import Truth
 from ..model.adapter import SliceAdapter, with_encoder
 from ..model.dual_encoder import DualEncoder, TextSide
@@ -135,7 +135,7 @@ def volumes(model: DualEncoder, dataset: Dataset, units: Units) -> Volumes:
     first = units.table.drop_duplicates("image").sort_values("image")
     if "slice" not in first:
         return _picture_stacks(model, units, first)
-    emb = embed_images(model, units.images[first["image"]])
+    emb = embed_chosen(model, units.images, first["image"].to_numpy())
     stacks = stack(emb, first["study_id"].to_numpy(), first["slice"].to_numpy() * dataset.contract.spacing_mm[0])
     table = dataset.manifest.set_index("study_id").loc[stacks.study_ids].reset_index()
     return Volumes(stacks, table, *sentence_table(table["report"]))
@@ -152,7 +152,7 @@ def _picture_stacks(model: DualEncoder, units: Units, first: pd.DataFrame) -> Vo
             "nobody has more than one picture: there are no stacks to pool; give several rows the same patient_id"
         )
     place = first.groupby("patient_id").cumcount().to_numpy()
-    emb = embed_images(model, units.images[first["image"]])
+    emb = embed_chosen(model, units.images, first["image"].to_numpy())
     stacks = stack(emb, first["patient_id"].to_numpy(), place * PICTURE_STEP_MM)
     cases = first.groupby("patient_id").agg(
         split=("split", "first"), report=("report", lambda texts: "\n\n".join(dict.fromkeys(texts)))

@@ -14,7 +14,7 @@ from ..data.catalog import Dataset
 from ..data.phantoms.head import REGIONS
 from ..data.phantoms.head.geometry import CENTRE_MM
 from ..data.phantoms.head.template import ORIGIN_MM, SHAPE, STEP_MM, template
-from ..data.preprocessing import Preprocessing, preprocess, preprocess_files, to_geometry
+from ..data.preprocessing import Preprocessing, cached, preprocess, to_geometry
 from ..data.readers import Image, in_space, read_image, read_mask, reorient
 from ..measure.statistics import Score, mean_score
 from ..model.text_tower import embed_texts
@@ -161,7 +161,7 @@ def _most_white_matter(data: Dataset) -> tuple[Volume, Bool[np.ndarray, "slice r
     if not any(n_voxels):
         raise ValueError(f"{data.name}: no FLAIR of {len(rows)} shows a {WHITE_MATTER}; give the synthetic cohort, head")
     k = int(np.argmax(n_voxels))
-    image = preprocess_files([data.root / rows["image"].iloc[k]], data.contract)[0, 0]
+    image = cached(data.root / rows["image"].iloc[k], data.contract)[0]
     mask = np.isin(read_mask(data.root / rows["lesions"].iloc[k]), [f["label"] for f in own[k]])
     return image, mask, f"synthetic, {rows['study_id'].iloc[k]}"
 

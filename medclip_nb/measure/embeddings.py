@@ -43,7 +43,15 @@ def embed_units(
     """Embeds the images of some units, each image once, in the order of `rows`; `beside` as `learn.pairs.ImagePairs` has it."""
     table = units.table.iloc[rows].reset_index(drop=True)
     images, inverse = np.unique(table["image"].to_numpy(), return_inverse=True)
-    return EmbeddingTable(embed_images(model, units.images[images], *(one[images] for one in beside))[inverse], table)
+    return EmbeddingTable(embed_chosen(model, units.images, images, *beside)[inverse], table)
+
+
+def embed_chosen(
+    model: TextSide, images: UInt8[np.ndarray, "n channel slice row column"], which: Int[np.ndarray, " chosen"], *beside: Tensor
+) -> Float[np.ndarray, "chosen dim"]:
+    """`embed_images` of some of the images, taken a batch at a time: those that are on the disk are never all in memory."""
+    parts = [which[i : i + BATCH] for i in range(0, len(which), BATCH)]
+    return np.concatenate([embed_images(model, images[part], *(one[part] for one in beside)) for part in parts])
 
 
 @torch.inference_mode()

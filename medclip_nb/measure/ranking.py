@@ -73,7 +73,7 @@ def figures(
     first query for which nothing is right.
     """
     for name, emb in (("query", queries), ("item", items)):
-        _refuse_not_finite(name, emb)
+        refuse_not_finite(name, emb)
     different, column = np.unique(items, axis=0, return_inverse=True)  # equal items must tie: BLAS may round equal columns apart
     size = max(1, CELLS // len(items))
     parts = []
@@ -127,7 +127,8 @@ def _together(each: dict[str, np.ndarray], n_items: int, ks: tuple[int, ...]) ->
     return found | {MEDIAN: median}
 
 
-def _refuse_not_finite(name: str, emb: np.ndarray) -> None:
+def refuse_not_finite(name: str, emb: np.ndarray) -> None:
+    """Raises ValueError, naming the first row, if an embedding is NaN or infinite."""
     bad = np.flatnonzero(~np.isfinite(emb).all(1))
     if len(bad):
         raise ValueError(f"{len(bad)} of {len(emb)} {name} embeddings are NaN or infinite, the first is {bad[0]}; see the model")

@@ -67,7 +67,7 @@ def ndcg_at(sim: Float[np.ndarray, "query item"], gain: Float[np.ndarray, "query
     """
     _refuse_nan(sim)
     best, k = _best_dcg(gain, k), min(k, sim.shape[1])
-    query, item = np.nonzero(sim >= _cut(sim, k))
+    query, item = np.nonzero(sim >= low_cut(sim, k))
     value = sim[query, item]
     order = np.lexsort((-value, query))
     query, item, value = query[order], item[order], value[order]
@@ -79,7 +79,7 @@ def ndcg_at(sim: Float[np.ndarray, "query item"], gain: Float[np.ndarray, "query
     return np.bincount(query, gain[query, item] * np.repeat(share, sizes), minlength=len(sim)) / best
 
 
-def _cut(sim: Float[np.ndarray, "query item"], k: int) -> Float[np.ndarray, "query 1"]:
+def low_cut(sim: Float[np.ndarray, "query item"], k: int) -> Float[np.ndarray, "query 1"]:
     """What all that can take one of the k places reach, and few others: the k-th largest maximum of groups of items.
 
     It is never above the k-th largest similarity, and many times faster to find.

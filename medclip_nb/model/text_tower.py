@@ -13,12 +13,14 @@ from ..config import artifacts_dir
 from ..files import sha256, whole
 from .checkpoints import checkpoint_folder, load_part, read_config
 from .encoders import check_weights
+from .text_shards import embed_in_shards
 
 MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TEXT_DIM = 384  # of MiniLM
 MAX_TOKENS = 256
 BATCH = 64
+MANY_TEXTS = 50_000  # above, one file for all (77 MB, written anew with each new text) gives way to shards
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # one of them is in every folder with a tokenizer
 
 
@@ -50,7 +52,8 @@ class TextTower(nn.Module):
 def embed_texts(texts: list[str], tower: str | Path = MINILM) -> Float[Tensor, "text dim"]:
     """Embedding of each text by the tower as it is published (mean over tokens, L2-normalised), in the order given.
 
-    Known texts come from the tower's cache and the network is not even loaded; new ones are added to it.
+    Known texts come from the tower's cache and the network is not even loaded; new ones are added to it. More than MANY_TEXTS
+    different ones are kept in shards (`text_shards`): they stand in other batches then, which changes the last digits.
     Raises ValueError if a text is blank: it would get an embedding that means nothing.
     """
     if not texts:
@@ -58,6 +61,8 @@ def embed_texts(texts: list[str], tower: str | Path = MINILM) -> Float[Tensor, "
     _refuse_blank(texts)
     cache = _cache_file(tower)
     keys = [hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32] for text in texts]
+    if len(set(keys)) > MANY_TEXTS:
+        return embed_in_shards(texts, keys, cache.with_suffix(""), dim=text_dim(tower), run=lambda some: _run(some, tower))
     known = _read_cache(cache)
     new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     if new:

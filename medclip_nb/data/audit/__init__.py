@@ -12,7 +12,7 @@ import pandas as pd
 from ..manifest import PATHS, all_columns, check, patients_across_splits
 from .balance import balance
 from .images import copies, image_values, orientation, recognisable, unreadable
-from .records import Finding, Record, look, names, some
+from .records import MOST_LOOKED_AT, Finding, Record, look, names, some
 from .texts import contradictions, persons, report_copies, words_of
 
 SEVERITIES = ("serious", "warning", "note")
@@ -23,11 +23,13 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
     """Everything found wrong with a manifest, most serious first: columns check, severity, rows, what, advice.
 
     "serious" makes a score or the data's use wrong, "warning" wants a look, "note" is worth knowing. `rows` are positions in the
-    table. `attrs["groups"]` holds, for each finding, the same rows as groups that belong together (copies, a patient's rows), and
+    table. Of more than MOST_LOOKED_AT rows no image is opened and only identical reports are found; a note says so.
+    `attrs["groups"]` holds, for each finding, the same rows as groups that belong together (copies, a patient's rows), and
     `attrs["faults"]` what `manifest.check` says of the cells, `attrs["words"]` by which names each header knows its patient.
     """
     table = check(all_columns(table), root=Path(table.attrs["root"]), name=table.attrs["name"], lenient=True)
-    records = look(table, {i for i, column, _ in table.attrs["faults"] if column in ("image", "mask")})
+    closed = {i for i, column, _ in table.attrs["faults"] if column in ("image", "mask")}
+    records = look(table, closed) if len(table) <= MOST_LOOKED_AT else [Record()] * len(table)
     found = [finding for one in CHECKS for finding in one(table, records)]
     found.sort(key=lambda f: SEVERITIES.index(f.severity))
     rows = [list(dict.fromkeys(i for group in f.groups for i in group)) for f in found]
@@ -55,6 +57,17 @@ def faults(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
         yield Finding(kind, severity, [[i] for i in dict.fromkeys(positions)], what, "Correct these cells, or drop the rows.")
 
 
+def left_out(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """What was not looked at because the table is too long for it."""
+    if len(table) > MOST_LOOKED_AT:
+        what = (
+            f"{len(table)} rows are more than {MOST_LOOKED_AT}: no image was opened, and reports that are only nearly identical "
+            "were not looked for. Copies of images, units, orientation, identifiers and burnt-in text are not judged"
+        )
+        advice = f"Audit manifests of at most {MOST_LOOKED_AT} rows, whole patients each."
+        yield Finding("not looked at", "note", [], what, advice)
+
+
 def patient_overlap(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
     """Patients with rows in more than one split, and rows that are in none."""
     by_patient = table.reset_index(drop=True).groupby("patient_id")
@@ -72,6 +85,7 @@ def patient_overlap(table: pd.DataFrame, records: list[Record]) -> Iterator[Find
 
 CHECKS = (
     faults,
+    left_out,
     patient_overlap,
     unreadable,
     copies,

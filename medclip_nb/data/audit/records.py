@@ -17,6 +17,7 @@ from ..selfcheck import hu_state
 from .identifiers import identifiers, looks_lettered
 
 PICTURE, VOLUME = (1, 32, 32), (8, 16, 16)  # sizes of thumbnails
+MOST_LOOKED_AT = 100_000  # rows; opening more takes an hour and comparing them gigabytes
 MAX_WORKERS = 8  # a large volume in each is the memory this takes
 MIN_ORGAN_VOXELS = 20  # an organ of fewer has no mean worth comparing
 

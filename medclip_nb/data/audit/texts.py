@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..personal import name_parts, personal
 from .near import groups, near_texts
-from .records import Finding, Record, names, pairs_named, some
+from .records import MOST_LOOKED_AT, Finding, Record, names, pairs_named, some
 
 OTHER = {"left": "right", "right": "left"}
 STEM = 5  # letters by which a finding's word is known: "nodul" for nodule, nodules and nodular
@@ -18,10 +18,12 @@ NORMAL = "[]"  # what `findings` says of a study without any
 
 def report_copies(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
     """Identical and nearly identical reports of different patients; normal ones are expected to repeat."""
-    texts = table["report"].str.split().str.join(" ").str.lower()
+    texts = pd.Series([" ".join(report.split()).lower() for report in table["report"]], dtype=str)
     first = texts.drop_duplicates()
-    same = {text: rows for text, rows in texts.reset_index(drop=True).groupby(texts.to_numpy()).indices.items() if text}
-    near = groups(near_texts(first.tolist()), len(first)) if len(first) > 1 else []
+    compared = len(first) > 1 and len(table) <= MOST_LOOKED_AT
+    told = texts if compared else texts[texts.duplicated(keep=False)]
+    same = {text: told.index[rows] for text, rows in told.groupby(told.to_numpy()).indices.items() if text}
+    near = groups(near_texts(first.tolist()), len(first)) if compared else []
     near = [[int(i) for k in g for i in same.get(first.iloc[k], ())] for g in near]
     for kind, found in (("identical", [r.tolist() for r in same.values() if len(r) > 1]), ("near-identical", near)):
         found = [g for g in found if table["patient_id"].iloc[g].nunique() > 1]
@@ -46,8 +48,9 @@ def _told(table: pd.DataFrame, kind: str, found: list, severity: str, where: str
 
 def persons(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
     """Reports that seem to name a person or give a number or a date; they are counted, never quoted."""
-    known = [words_of(record) for record in records]
-    found = [{k for *_, k in personal(text, known=w)} for text, w in zip(table["report"], known, strict=True)]
+    pairs = list(zip(table["report"], [frozenset(words_of(record)) for record in records], strict=True))
+    kinds_of = {pair: {kind for *_, kind in personal(pair[0], known=set(pair[1]))} for pair in dict.fromkeys(pairs)}
+    found = [kinds_of[pair] for pair in pairs]
     naming = [i for i, kinds in enumerate(found) if kinds - {"date"}]
     for severity, check, rows in (
         ("serious", "names in reports", naming),
