@@ -44,8 +44,8 @@ MAY_IMPORT_SHOW = ("show", *MAY_PRINT)
 MOST_LINES = {
     "data": 7_850,  # 2,500 of them draw the synthetic cohorts
     "text": 1_200,
-    "model": 1_450,
-    "learn": 2_300,
+    "model": 1_500,
+    "learn": 2_350,
     "measure": 1_800,
     "show": 2_000,
     "lesson": 5_100,

@@ -95,6 +95,12 @@ def optimizer_of(model: TextSide, plan: Plan) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=on_cpu or None)  # on a CPU one pass over memory, not eight
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """One learning rate for all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 def keep_freed_memory() -> bool:
     """Makes this process keep what it frees, where the C library can; whether it can.
 

@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from ..config import GRAD_CLIP_NORM, Recipe
 from ..model.dual_encoder import TextSide
 from .batch import CHUNK, Batch, Pairs, Rows
 from .lighter import lighter
 from .memory import fitted
-from .plan import Plan, accelerator_of, learning_rate, optimizer_of
+from .plan import Plan, accelerator_of, learning_rate, optimizer_of, set_rate
 from .prefetch import made
 from .processes import Team, agreed, random_state, set_random_state, start_together, sum_gradients
 from .progress import Within, advice, named
-from .resume import begin_trace, fingerprint, load_state, only_run, save_state, trace_step
+from .resume import begin_trace, copied, fingerprint, load_state, only_run, save_state, trace_step
 from .shallow import refuse_unless_safe
 from .step import backward, loss_levels, measured_loss, move_average
 
@@ -61,7 +60,7 @@ class Run:
         start_together(self.team, self.model)
         self.optimizer = accelerator.prepare(optimizer_of(self.model, plan))
         self.average = copy.deepcopy(self.model) if plan.ema else self.model
-        self.good, self.best, self.within, self.n_steps = _copied(self.model), {}, Within(0), 0
+        self.good, self.best, self.within, self.n_steps = copied(self.model), {}, Within(0), 0
         self.left: Within | None = None  # what a killed run left of an epoch
         val = np.random.default_rng(0).permutation(pairs.val)  # rows that follow each other are one study's, with one text
         size = min(plan.batch_size, CHUNK)
@@ -73,12 +72,11 @@ class Run:
 
         refuse_unless_safe(self.plan, self.model, self.pairs)
         self.plan, expected = fitted(self.model, self.pairs, recipe=self.recipe, plan=self.plan, team=self.team)
-        plan, name = self.plan, f"pretrain {self.recipe.name}"
-        shown = {"desc": name, "unit": "epoch", "leave": False, "disable": self.team.rank > 0 or None}
+        shown = {"desc": f"pretrain {self.recipe.name}", "unit": "epoch", "leave": False, "disable": self.team.rank > 0 or None}
         if expected and self.team.rank == 0:
             tqdm.write(expected)
-        with tqdm(total=plan.epochs, initial=len(history), **shown) as bar:
-            for epoch in range(len(history) + 1, plan.epochs + 1):
+        with tqdm(total=self.plan.epochs, initial=len(history), **shown) as bar:
+            for epoch in range(len(history) + 1, self.plan.epochs + 1):
                 if self.is_over(history):
                     break
                 trained = self.train_epoch(epoch, bar, history=history, folder=folder)
@@ -136,8 +134,7 @@ class Run:
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), GRAD_CLIP_NORM)
         if self.plan.precision != "fp16":  # there a step whose gradient overflows is left out, and the scale lowered
             self.refuse_unless_finite(float(norm), where, what="gradient's norm")
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         self.optimizer.step()
         self.model.clamp_scale()
         self.optimizer.zero_grad()
@@ -169,10 +166,10 @@ class Run:
 
     def keep(self, history: list[dict], folder: Path | None) -> None:
         """The state after an epoch: in memory as the last good one, and on disk if there is a folder."""
-        self.good, self.within = _copied(self.model), Within(len(history))
+        self.good, self.within = copied(self.model), Within(len(history))
         losses = [row["val_loss"] for row in history]
         if self.plan.patience and losses[-1] == min(losses):
-            self.best = _copied(self.average)
+            self.best = copied(self.average)
         if folder:
             self.save(history, folder)
 
@@ -198,7 +195,7 @@ class Run:
             self.model.load_state_dict(groups["model"])
             if self.plan.ema:
                 self.average.load_state_dict(groups["average"])
-            self.good, self.best = groups.get("good") or _copied(self.model), groups.get("best", {})
+            self.good, self.best = groups.get("good") or copied(self.model), groups.get("best", {})
         within, self.n_steps = Within(**about["within"], random=groups.get("random", {})), about["steps"]
         self.left = within if within.losses else None
         if self.team.rank == 0:
@@ -231,7 +228,3 @@ class Run:
         from accelerate.utils import send_to_device
 
         return send_to_device(self.pairs.batch(rows, rng), self.accelerator.device)
-
-
-def _copied(model: TextSide) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

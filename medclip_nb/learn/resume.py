@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..files import held, whole, write_text
 
@@ -93,3 +93,8 @@ def trace_step(folder: Path, epoch: int, step: int, loss: float) -> None:
     """Adds a step to the trace, in one write."""
     with (folder / TRACE).open("a") as file:
         file.write(f"{epoch},{step},{loss!r}\n")
+
+
+def copied(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a model as they are now."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
