@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from . import __version__, cli_data, cli_evaluate, cli_lab, cli_train, config
+from .files import one_line
 
 EXAMPLES = {
     "": "examples:\n  medclip-nb check                is everything here, and how long will it take\n"
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         if args.debug:
             traceback.print_exc()
-        print(f"medclip-nb: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        print(f"medclip-nb: error: {one_line(str(error)) or type(error).__name__}", file=sys.stderr)
         return 2
 
 

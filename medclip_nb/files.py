@@ -61,6 +61,11 @@ def write_text(path: str | Path, text: str) -> Path:
     return Path(path)
 
 
+def one_line(text: str) -> str:
+    """A text in one line, in which what a terminal would obey (control and direction characters) is spelt out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+
+
 def sha256(path: str | Path) -> str:
     """Hash of a file's content, or of a folder's: of the names and hashes of all files in it, in order of name.
 

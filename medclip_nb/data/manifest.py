@@ -4,6 +4,7 @@ Every later room starts from this table, so what it lets through is trusted ever
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..files import whole
+from ..files import sha256, whole
+from .tables import ManifestError, is_blank, marked, read_table, unmarked
 
+__all__ = ["ManifestError", "read_table"]  # for whoever reads tables of other layouts
 SPLITS = ("train", "val", "test")
 REQUIRED = ("study_id", "patient_id", "image", "report")
 # column -> what it means; the order is the order in a saved file
@@ -38,22 +41,20 @@ COLUMNS = {
     "licence": "SPDX name or a sentence",
 }
 MODALITIES = ("CT", "MR", "CR", "DX")
+TRUTH = 'a JSON list of {"organ": ..., "finding": ...}'
 PATHS = ("image", "mask", "lesions")
 SAID = {"field_uniqueness": "is already used above; give every row its own"}  # where pandera's own word says too little
-
-
-class ManifestError(ValueError):
-    """A manifest that cannot be trusted; the message names file, row, column and remedy."""
 
 
 def read_manifest(path: str | Path, *, check_files: bool = True, lenient: bool = False) -> pd.DataFrame:
     """Reads and checks a manifest (CSV); paths stay relative, `root` of the table is in `.attrs["root"]`.
 
     Raises ManifestError naming file, row (counted as in an editor: the header is row 1), column and remedy. With `lenient`
-    only a file that is no manifest raises; faults in its cells are kept, see `check`.
+    only a file that is no manifest raises; faults in its cells are kept, see `check`. A cell that `save_manifest` has marked as text,
+    for a spreadsheet would run it as a formula, is read as it was.
     """
     path = Path(path)
-    table = read_table(path)
+    table = unmarked(read_table(path))
     unknown = [c for c in table.columns if c not in COLUMNS]
     if unknown:
         raise ManifestError(f"{path}: unknown column {unknown[0]!r}; known columns: {', '.join(COLUMNS)}")
@@ -61,25 +62,6 @@ def read_manifest(path: str | Path, *, check_files: bool = True, lenient: bool =
     if missing:
         raise ManifestError(f"{path}: column {missing[0]!r} is missing; a manifest needs {', '.join(REQUIRED)}")
     return check(all_columns(table), root=path.parent, name=str(path), check_files=check_files, lenient=lenient)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV file as text columns; a wrong separator, encoding or an empty file is an error with a remedy."""
-    if path.is_dir():
-        raise ManifestError(f"{path}: is a folder, not a CSV file")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
-    except FileNotFoundError:
-        raise ManifestError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: is not UTF-8 at byte {error.start}; save the table as UTF-8 CSV") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ManifestError(f"{path}: is not a comma-separated table ({error})".replace("\n", " ")) from None
-    if len(table.columns) == 1 and any(s in table.columns[0] for s in ";\t|"):
-        raise ManifestError(f"{path}: row 1 is one column {table.columns[0]!r}; separate columns by commas")
-    if not isinstance(table.index, pd.RangeIndex):
-        raise ManifestError(f"{path}: row 2 has more fields than the header; put texts that hold commas in quotes")
-    return table[table.fillna("").ne("").any(axis=1)]  # blank lines count as rows, so that errors name the right one
 
 
 def check(table: pd.DataFrame, *, root: Path, name: str, check_files: bool = True, lenient: bool = False) -> pd.DataFrame:
@@ -105,10 +87,13 @@ def all_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_manifest(table: pd.DataFrame, path: str | Path) -> Path:
-    """Writes the table whole or not at all; columns in the order of COLUMNS."""
+    """Writes the table whole or not at all; columns in the order of COLUMNS.
+
+    Cells that a spreadsheet would run as a formula get an apostrophe in front, which `read_manifest` takes away.
+    """
     path = Path(path)
     with whole(path) as part:
-        all_columns(table).to_csv(part, index=False)
+        marked(all_columns(table).astype(str)).to_csv(part, index=False)
     return path
 
 
@@ -131,6 +116,13 @@ def patients_across_splits(table: pd.DataFrame) -> list[str]:
     return sorted(n_splits.index[n_splits > 1])
 
 
+def exchanged(table: pd.DataFrame) -> list[int]:
+    """Positions of the rows whose image is there and is not the one that column `sha256` was written for."""
+    paths = [Path(table.attrs["root"]) / name for name in table["image"]]
+    told = zip(paths, table["image"], table["sha256"].str.lower(), strict=True)
+    return [i for i, (path, name, known) in enumerate(told) if name and known and path.exists() and sha256(path) != known]
+
+
 def digest(table: pd.DataFrame) -> str:
     """Short hash of a table's content; goes into metrics, so that a score names the data it was measured on."""
     return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
@@ -139,12 +131,16 @@ def digest(table: pd.DataFrame) -> str:
 def _schema():
     import pandera.pandas as pa
 
-    filled = pa.Check(lambda s: s.str.strip() != "", error="is empty; fill it in or drop the row")
+    each = lambda rule: lambda s: s.isin([v for v in s.unique() if rule(v)])  # noqa: E731
+    filled = pa.Check(each(lambda v: not is_blank(v)), error="is empty; fill it in or drop the row")
     one_of = lambda values: pa.Check.isin(("", *values), error=f"must be one of {', '.join(values)} or empty")  # noqa: E731
     years = pa.Check(
         lambda s: pd.to_numeric(s.where(s != "", "0"), errors="coerce").between(0, 130), error="must be 0 to 130 years"
     )
     rules = {c: [] for c in COLUMNS} | {c: [filled] for c in REQUIRED}
+    hashed = pa.Check(lambda s: s.str.fullmatch("([0-9a-fA-F]{64})?"), error="must be 64 hexadecimal digits or empty")
+    listing = pa.Check(each(_is_truth), error=f"must be {TRUTH} or empty")
+    rules |= {"sha256": [hashed], "findings": [listing]}
     rules |= {"modality": [one_of(MODALITIES)], "sex": [one_of("FM")], "split": [one_of(SPLITS)], "age": [years]}
     return pa.DataFrameSchema(
         {c: pa.Column(str, checks, unique=c == "study_id", report_duplicates="exclude_first") for c, checks in rules.items()},
@@ -164,13 +160,20 @@ def _cell_faults(table: pd.DataFrame) -> list[tuple[int, str, str]]:
     return []
 
 
+def _is_truth(text: str) -> bool:
+    try:
+        found = json.loads(text or "[]")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, list) and all(isinstance(f, dict) and {"organ", "finding"} <= set(f) for f in found)
+
+
 def _path_faults(table: pd.DataFrame, root: Path, must_exist: bool) -> Iterator[tuple[int, str, str]]:
     real = lru_cache(maxsize=1024)(os.path.realpath)  # rows share folders: each is followed once
     for column in PATHS:
-        for position, value in enumerate(table[column]):
-            message = value and _path_fault(value, str(root), real, must_exist)
-            if message:
-                yield position, column, f"{value!r} {message}"
+        values = table[column].tolist()
+        said = {value: _path_fault(value, str(root), real, must_exist) for value in dict.fromkeys(values) if value}
+        yield from ((i, column, f"{value[:200]!r} {said[value]}") for i, value in enumerate(values) if said.get(value))
 
 
 def _path_fault(value: str, root: str, real, must_exist: bool) -> str:
@@ -184,4 +187,6 @@ def _path_fault(value: str, root: str, real, must_exist: bool) -> str:
         return "leaves the manifest's folder; move the file inside it"
     if must_exist and not os.path.exists(target):
         return f"does not exist under {root}; correct the path or drop the row"
+    if must_exist and not (os.path.isfile(target) or os.path.isdir(target)):
+        return "is neither a file nor a folder; put the image there"
     return ""

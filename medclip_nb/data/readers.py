@@ -115,7 +115,7 @@ def _reader(path: Path) -> Callable[..., Image]:
         return _read_nifti
     if path.is_file() and name.endswith(PICTURES):
         return _read_picture
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         raise ImageError(f"{path}: no such image file")
     from pydicom.misc import is_dicom
 

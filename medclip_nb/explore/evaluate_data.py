@@ -18,6 +18,7 @@ from ..data.manifest import read_table
 from ..data.preprocessing import Preprocessing, cached
 from ..data.readers import PICTURES, ImageError
 from ..data.studies import read_images, slice_units
+from ..data.tables import listed
 from ..files import sha256
 from ..text.prompts import ensemble
 from .evaluate_models import Judged, Stack
@@ -143,7 +144,7 @@ def _read_prompts(file: Path) -> dict[str, list[str]]:
     if file.suffix.lower() == ".csv":
         table = read_table(file)
         if not {"class", "prompt"} <= set(table):
-            raise ValueError(f"{file}: needs the columns class,prompt and has {', '.join(table)}")
+            raise ValueError(f"{file}: needs the columns class,prompt and has {listed(table)}")
         found = table.groupby("class")["prompt"].agg(list).to_dict()
     else:
         try:

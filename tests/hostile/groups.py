@@ -1,5 +1,8 @@
 """The modules of kinds, in the order of the table."""
 
-from . import images
+from . import images, manifests
 
-ALL = (images,)
+ALL = (
+    images,
+    manifests,
+)

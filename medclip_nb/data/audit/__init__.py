@@ -27,6 +27,8 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
     `attrs["faults"]` what `manifest.check` says of the cells.
     """
     table = check(all_columns(table), root=Path(table.attrs["root"]), name=table.attrs["name"], lenient=True)
+    unread = [i for i, column, _ in table.attrs["faults"] if column == "findings"]
+    table["findings"] = table["findings"].where(~np.isin(np.arange(len(table)), unread), "")  # told as faults, not read
     records = look(table, {i for i, column, _ in table.attrs["faults"] if column in ("image", "mask")})
     found = [finding for one in CHECKS for finding in one(table, records)]
     found.sort(key=lambda f: SEVERITIES.index(f.severity))
@@ -54,6 +56,29 @@ def faults(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
         yield Finding(kind, severity, [[i] for i in dict.fromkeys(positions)], what, "Correct these cells, or drop the rows.")
 
 
+def exchanged_images(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Images that are not the ones whose sha256 the table has."""
+    told = zip(table["sha256"].str.lower(), records, strict=True)
+    rows = [i for i, (known, r) in enumerate(told) if known and r.sha256 and r.sha256 != known]
+    if rows:
+        what = f"{len(rows)} image{'s are' if len(rows) > 1 else ' is'} not what column 'sha256' says: {names(table, rows)}"
+        advice = "The files were changed after the table was written: restore them, or check the rows and empty the column."
+        yield Finding("exchanged image", "serious", [[i] for i in rows], what, advice)
+
+
+def similar_ids(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Patients whose ids differ in case, blanks or leading zeros only: 007 and 7 count as two, and may be one."""
+    ids = pd.Series(table["patient_id"].unique())
+    plain = ids.str.replace(r"[\W_]+", "", regex=True).str.casefold().str.lstrip("0")
+    alike = [ids[g].tolist() for p, g in plain.groupby(plain).indices.items() if p and len(g) > 1]
+    if alike:
+        rows = table.reset_index(drop=True).groupby("patient_id").indices
+        groups = [[int(i) for p in own for i in rows[p]] for own in alike]
+        what = f"{len(alike)} group{'s' * (len(alike) > 1)} of patient ids that are nearly the same: {some(list(map(' = '.join, alike)))}"
+        advice = "If they are one patient, write one id: else the same patient may be trained on and tested."
+        yield Finding("similar patient ids", "warning", groups, what, advice)
+
+
 def patient_overlap(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
     """Patients with rows in more than one split, and rows that are in none."""
     by_patient = table.reset_index(drop=True).groupby("patient_id")
@@ -72,6 +97,8 @@ def patient_overlap(table: pd.DataFrame, records: list[Record]) -> Iterator[Find
 CHECKS = (
     faults,
     patient_overlap,
+    similar_ids,
+    exchanged_images,
     unreadable,
     copies,
     report_copies,

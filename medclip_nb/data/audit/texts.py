@@ -60,7 +60,7 @@ def wrong_sides(report: str, findings: list[dict]) -> str:
     for finding in findings:
         stems = [word[:STEM] for word in finding["finding"].lower().split()]
         about = " ".join(s for s in sentences if all(stem in s for stem in stems))
-        other = OTHER.get(finding["side"])
+        other = OTHER.get(finding.get("side"))
         if other and re.search(rf"\b{other}\b", about) and not re.search(rf"\b({finding['side']}|both|bilateral\w*)\b", about):
             return f"{finding['side']} {finding['finding']} is called {other}"
     return ""
