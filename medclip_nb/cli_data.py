@@ -122,7 +122,7 @@ def get_command(args: argparse.Namespace) -> int:
     """Downloads a dataset and prints where it is and what was measured."""
     from .data import download
 
-    timeout_s = args.timeout or download.TIMEOUT_S
+    timeout_s = download.TIMEOUT_S if args.timeout is None else args.timeout
     folder = download.get(args.name, accept_licence=args.accept_licence, folder=args.to, timeout_s=timeout_s)
     record = json.loads((folder / "download.json").read_text(encoding="utf-8"))
     for file in record["files"]:

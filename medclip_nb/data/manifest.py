@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import sha256, whole
-from .tables import ManifestError, is_blank, marked, read_table, unmarked
+from .tables import SEEN, ManifestError, marked, read_table, unmarked
 
 __all__ = ["ManifestError", "read_table"]  # for whoever reads tables of other layouts
 SPLITS = ("train", "val", "test")
@@ -50,8 +50,7 @@ def read_manifest(path: str | Path, *, check_files: bool = True, lenient: bool =
     """Reads and checks a manifest (CSV); paths stay relative, `root` of the table is in `.attrs["root"]`.
 
     Raises ManifestError naming file, row (counted as in an editor: the header is row 1), column and remedy. With `lenient`
-    only a file that is no manifest raises; faults in its cells are kept, see `check`. A cell that `save_manifest` has marked as text,
-    for a spreadsheet would run it as a formula, is read as it was.
+    only a file that is no manifest raises; faults in its cells are kept, see `check`.
     """
     path = Path(path)
     table = unmarked(read_table(path))
@@ -132,7 +131,7 @@ def _schema():
     import pandera.pandas as pa
 
     each = lambda rule: lambda s: s.isin([v for v in s.unique() if rule(v)])  # noqa: E731
-    filled = pa.Check(each(lambda v: not is_blank(v)), error="is empty; fill it in or drop the row")
+    filled = pa.Check(lambda s: s.str.contains(SEEN), error="is empty; fill it in or drop the row")
     one_of = lambda values: pa.Check.isin(("", *values), error=f"must be one of {', '.join(values)} or empty")  # noqa: E731
     years = pa.Check(
         lambda s: pd.to_numeric(s.where(s != "", "0"), errors="coerce").between(0, 130), error="must be 0 to 130 years"

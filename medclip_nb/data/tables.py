@@ -1,4 +1,4 @@
-"""CSV files -> tables of texts, strictly: what a lenient reader would swallow in silence is an error with a place and a remedy."""
+"""CSV files -> tables of texts, strictly: what a lenient reader swallows in silence is an error with a place and a remedy."""
 
 import csv
 import io
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-# what a reader does not see: blanks, control, joining and direction characters, soft hyphens
-UNSEEN = re.compile("[\\s\x00-\x1f\x7f-\x9f\xad\u034f\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff]*")
+# a character that a reader sees: no blank, control, joining or direction character, no soft hyphen
+SEEN = "[^\\s\x01-\x1f\x7f-\xa0\xad\u034f\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164\ufeff]"
 FORMULA = r"^'*[=+\-@\t\r]"  # a spreadsheet would run such a cell; an apostrophe before it marks it as text
 MARKED = r"^'+[=+\-@\t\r]"
 MOST_LISTED = 20  # names in a message
@@ -38,7 +38,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def is_blank(text: str) -> bool:
     """Whether a text holds nothing that a reader sees."""
-    return UNSEEN.fullmatch(text) is not None
+    return re.search(SEEN, text) is None
 
 
 def marked(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,17 @@
 """The modules of kinds, in the order of the table."""
 
-from . import images, manifests
+from . import (
+    checkpoints,
+    downloads,
+    images,
+    manifests,
+    tables,
+)
 
 ALL = (
     images,
     manifests,
+    tables,
+    checkpoints,
+    downloads,
 )

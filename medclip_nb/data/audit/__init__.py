@@ -13,7 +13,7 @@ from ..manifest import PATHS, all_columns, check, patients_across_splits
 from .balance import balance
 from .images import copies, image_values, orientation, recognisable, unreadable
 from .records import Finding, Record, look, names, some
-from .texts import contradictions, report_copies
+from .texts import contradictions, odd_characters, report_copies
 
 SEVERITIES = ("serious", "warning", "note")
 MINOR_COLUMNS = ("modality", "age", "sex", "report")  # a wrong or missing value there makes a row poorer, not wrong
@@ -74,7 +74,8 @@ def similar_ids(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]
     if alike:
         rows = table.reset_index(drop=True).groupby("patient_id").indices
         groups = [[int(i) for p in own for i in rows[p]] for own in alike]
-        what = f"{len(alike)} group{'s' * (len(alike) > 1)} of patient ids that are nearly the same: {some(list(map(' = '.join, alike)))}"
+        told = some([" = ".join(own) for own in alike])
+        what = f"{len(alike)} group{'s' * (len(alike) > 1)} of patient ids that are nearly the same: {told}"
         advice = "If they are one patient, write one id: else the same patient may be trained on and tested."
         yield Finding("similar patient ids", "warning", groups, what, advice)
 
@@ -105,6 +106,7 @@ CHECKS = (
     image_values,
     orientation,
     contradictions,
+    odd_characters,
     recognisable,
     balance,
 )

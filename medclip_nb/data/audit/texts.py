@@ -7,9 +7,14 @@ from collections.abc import Iterator
 import pandas as pd
 
 from .near import groups, near_texts
-from .records import Finding, Record, pairs_named, some
+from .records import Finding, Record, names, pairs_named, some
 
 OTHER = {"left": "right", "right": "left"}
+# ligatures, full-width forms, control, direction and replacement characters; Latin and Cyrillic letters in one word
+ODD = re.compile(
+    "[\ufb00-\ufb06\uff01-\uff5e\x01-\x08\x0b\x0c\x0e-\x1f\u200b\u202a-\u202e\u2066-\u2069\ufffd]"
+    "|[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]"
+)
 STEM = 5  # letters by which a finding's word is known: "nodul" for nodule, nodules and nodular
 NORMAL = "[]"  # what `findings` says of a study without any
 
@@ -40,6 +45,18 @@ def _told(table: pd.DataFrame, kind: str, found: list, severity: str, where: str
         n, rows = len(found), sum(map(len, found))
         what = f"{n} {kind} report{'s' * (n > 1)} {where} ({rows} rows): {pairs_named(table, found)}"
         yield Finding(f"{kind} reports", severity, found, what, advice)
+
+
+def odd_characters(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Reports with characters that look like others, or like nothing: rules and search pass over the words that hold them."""
+    rows = table["report"].reset_index(drop=True)
+    rows = [int(i) for i in rows.index[rows.map(lambda text: ODD.search(text) is not None)]]
+    if rows:
+        what = f"{len(rows)} report{'s' * (len(rows) > 1)} with ligatures, look-alike or control characters: {names(table, rows)}"
+        advice = (
+            "Normalise the texts (unicodedata.normalize('NFKC', text)); look-alike letters of another alphabet must be retyped."
+        )
+        yield Finding("odd characters", "warning", [[i] for i in rows], what, advice)
 
 
 def contradictions(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
