@@ -10,14 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import save_bert, save_clip, save_vision
+from tiny import save_clip, save_vision
 
 from medclip_nb.config import RECIPES
-from medclip_nb.data import cache
 from medclip_nb.data.preprocessing import picture_contract
 from medclip_nb.learn.checkpoint import from_pretrained, save_model
-from medclip_nb.learn.resume import STATE, load_state, save_state
-from medclip_nb.model import text_tower
 from medclip_nb.model.dual_encoder import build_model
 from medclip_nb.model.encoders import image_tower
 
@@ -38,7 +35,10 @@ def saved(folder: Path) -> Path:
 def loaded(folder: Path, *, change: Change) -> object:
     """What comes of a model folder after a change."""
     change(saved(folder))
-    return from_pretrained(folder / "model")
+    try:
+        return from_pretrained(folder / "model")
+    finally:
+        assert not (folder / "boom").exists(), "code in a model folder was run"
 
 
 def evaluated(folder: Path, *, change: Change) -> str:
@@ -109,42 +109,15 @@ def poisoned(folder: Path, *, use: Callable[[Path], object], name: str = "pytorc
         assert not (folder / "boom").exists(), "code in a checkpoint was run"
 
 
+def as_tower(folder: Path) -> object:
+    """A checkpoint as an image tower."""
+    return image_tower(str(folder), channels=3)
+
+
 def of_checkpoint(folder: Path, *, change: Change) -> object:
     """A vision transformer of Hugging Face's form as an image tower, after a change."""
     change(save_vision("ViT", folder / "vit"))
-    return image_tower(str(folder / "vit"), channels=3)
-
-
-def state(folder: Path, *, change: Change, settings: str = "mine") -> object:
-    """A run that goes on from a state that was changed."""
-    weights = torch.nn.Linear(4, 4)
-    optimizer = torch.optim.AdamW(weights.parameters())
-    save_state(folder, {"settings": "mine", "history": []}, {"model": weights.state_dict()}, optimizer)
-    change(folder / STATE)
-    return load_state(folder, settings, optimizer)
-
-
-def half_written(folder: Path) -> object:
-    """A state that a kill left half-written beside a whole one."""
-    (folder / ".1-1.part-training").mkdir(parents=True)
-    (folder / ".1-1.part-training" / "state.json").write_text('{"settings": ')
-    return state(folder, change=lambda f: None)[0]["settings"]
-
-
-def damaged_texts(folder: Path) -> object:
-    """A cache of text embeddings that was cut short."""
-    tower = save_bert(folder / "bert")
-    before = text_tower.embed_texts(["chest ct"], tower)
-    text_tower._cache_file(tower).write_bytes(b"PK\3\4half a file")
-    return bool(torch.equal(text_tower.embed_texts(["chest ct"], tower), before))
-
-
-def damaged_image(folder: Path) -> object:
-    """A cached array that was cut short."""
-    array = np.arange(50)
-    cache.fetch("hostile/x", lambda: array)
-    cache.file_of("hostile/x").write_bytes(cache.file_of("hostile/x").read_bytes()[:30])
-    return bool((cache.fetch("hostile/x", lambda: array) == array).all())
+    return as_tower(folder / "vit")
 
 
 CONFIG, CONTRACT, WEIGHTS = "config.json", "preprocessing.json", "model.safetensors"
@@ -154,7 +127,7 @@ DAMAGED = {  # a model folder, by its change
     "weights cut short": (cut, NO_FIT),
     "weights empty": (replaced(WEIGHTS, b""), NO_FIT),
     "weights whose header claims a terabyte": (replaced(WEIGHTS, HEADER), NO_FIT),
-    "weights that are a pickle": (replaced(WEIGHTS, pickle.dumps({"a": 1})), NO_FIT),
+    "weights that are a pickle": (lambda f: (f / WEIGHTS).write_bytes(pickle.dumps(Bomb(f.parent / "boom"))), NO_FIT),
     "weights that are a link to themselves": (linked, r"model\.safetensors is missing"),
     "a weight missing": (reweighted("log_scale", lambda w: None), NO_FIT + ".*log_scale"),
     "a weight too many": (reweighted("surplus", lambda w: w), NO_FIT + ".*surplus"),
@@ -198,12 +171,6 @@ TOLD = {  # the same at the command line
     "NaN, evaluated": (reweighted("text_mean", lambda w: w * np.nan), r"text_mean holds NaN"),
     "preprocessing changed, evaluated": (edited(CONTRACT, crop_bottom=0.5), r"preprocessing\.json: is not the one"),
 }
-STATES = {
-    "state cut short": (lambda f: (f / "state.safetensors").write_bytes(b"half"), r"state\.safetensors: cannot be gone on from"),
-    "state without tensors": (lambda f: (f / "state.safetensors").unlink(), r"state\.safetensors: cannot be gone on from"),
-    "state with other tensors": (lambda f: save_file({"model/weight": torch.ones(2)}, f / "state.safetensors"), "it was changed"),
-    "state.json cut short": (replaced("state.json", b'{"settings": '), r"state\.json: is no JSON"),
-}
 ELSEWHERE = {
     "checkpoint with NaN": (reweighted("embeddings.cls_token", lambda w: w * np.nan), "holds NaN"),
     "checkpoint without a weight": (reweighted("embeddings.cls_token", lambda w: None), "weights of ViTModel are missing"),
@@ -218,24 +185,15 @@ ELSEWHERE = {
 REFUSED = [
     *((name, expect, partial(loaded, change=change)) for name, (change, expect) in DAMAGED.items()),
     *((name, expect, partial(evaluated, change=change)) for name, (change, expect) in TOLD.items()),
-    *((name, expect, partial(state, change=change)) for name, (change, expect) in STATES.items()),
     *((name, expect, partial(of_checkpoint, change=change)) for name, (change, expect) in ELSEWHERE.items()),
     ("a pickle with code, evaluated", r"holds no \*\.safetensors",
      partial(poisoned, use=lambda f: command("evaluate", f, manifest(f.parent / "data")))),
-    ("a pickle with code, as a tower", "cannot be read as a checkpoint", partial(poisoned, use=lambda f: image_tower(str(f), channels=3))),
-    ("a pickle with code for weights", NO_FIT, partial(loaded, change=lambda f: (f / WEIGHTS).write_bytes(pickle.dumps(Bomb(f))))),
+    ("a pickle with code, as a tower", "cannot be read as a checkpoint", partial(poisoned, use=as_tower)),
     ("a pickle of another name", "cannot be read as a checkpoint",
-     partial(poisoned, name="model.pt", use=lambda f: image_tower(str(f), channels=3))),
+     partial(poisoned, name="model.pt", use=as_tower)),
     ("a checkpoint with code of its own", "cannot be read as a checkpoint",
-     partial(poisoned, code="x", use=lambda f: image_tower(str(f), channels=3))),
+     partial(poisoned, code="x", use=as_tower)),
     ("a folder with nothing in it", r"config\.json is missing", lambda f: command("evaluate", f, "torso")),
     ("a folder that is not there", "no such folder", lambda f: command("evaluate", f / "none", "torso")),
 ]  # fmt: skip
-REPAIRED = [
-    ("a state of another plan", "is not gone on from", partial(state, change=lambda f: None, settings="other"), lambda found: found is None),
-    ("a state half-written", "is passed over, the whole one holds", half_written, lambda found: found == "mine"),
-    ("cached texts damaged", "are embedded again", damaged_texts, lambda same: same),
-    ("cached image damaged", "is made again", damaged_image, lambda same: same),
-]  # fmt: skip
 KINDS = [Kind("checkpoint", name, expect, guarded(act)) for name, expect, act in REFUSED]
-KINDS += [Kind("checkpoint", name, expect, guarded(act), ask) for name, expect, act, ask in REPAIRED]

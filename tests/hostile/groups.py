@@ -5,13 +5,17 @@ from . import (
     downloads,
     images,
     manifests,
+    states,
     tables,
+    texts,
 )
 
 ALL = (
     images,
     manifests,
     tables,
+    texts,
     checkpoints,
+    states,
     downloads,
 )

@@ -161,7 +161,8 @@ REPAIRED = [
     ("a million rows", "are checked", million, lambda said: "1000000 rows, 1000000 patients" in said),
     ("script in texts and ids, audited", "is shown as text",
      partial(audited, report=SCRIPT, study_id=[f"{SCRIPT}{i}" for i in range(6)]), no_script),
-    ("terminal codes in ids, audited", "are spelt out", partial(audited, patient_id=[CODES, *"bcde", CODES], split=SPLIT), lambda said: r"\x1b[2J\u202e" in said and "\x1b" not in said.split("<!doctype")[0]),
+    ("terminal codes in ids, audited", "are spelt out", partial(audited, patient_id=[CODES, *"bcde", CODES], split=SPLIT),
+     lambda said: r"\x1b[2J\u202e" in said and "\x1b" not in said.split("<!doctype")[0]),
 ]  # fmt: skip
 KINDS = [Kind("manifest", name, expect, guarded(act)) for name, expect, act in REFUSED]
 KINDS += [Kind("manifest", name, expect, guarded(act), ask) for name, expect, act, ask in REPAIRED]

@@ -88,7 +88,8 @@ REPAIRED = [
     ("lines end as on Windows", "the text does not", *reads(TEXT.replace("\n", "\r\n"), report=["one", "two", "three"])),
     ("lines within quotes", "belong to the text",
      *reads(TEXT.replace("two", '"two\n\nlines, ""so"""'), report=["one", 'two\n\nlines, "so"', "three"])),
-    ("inch sign within a text", "is a sign like others", *reads(TEXT.replace("two", '2" nail'), report=["one", '2" nail', "three"])),
+    ("inch sign within a text", "is a sign like others",
+     *reads(TEXT.replace("two", '2" nail'), report=["one", '2" nail', "three"])),
     ("long text", "is read whole", *reads(TEXT.replace("two", "x" * 10**5), report=["one", "x" * 10**5, "three"])),
     ("blank lines", "hold nothing", *reads(TEXT.replace("\n1", "\n\n\n1"), report=["one", "two", "three"])),
 ]  # fmt: skip
