@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..files import read_json
 
 UNUSED_HEAD = "pooler"  # many checkpoints come without it, and maps and means do not need it
+MOST_PER_BYTE = 4  # weights that a byte of a checkpoint may stand for: two in the tightest packing, and some that are missing
 PIXEL_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -106,11 +107,23 @@ def _load(folder: Path, pretrained: bool) -> tuple[nn.Module, list[str]]:
     with reading(folder):
         if not pretrained:
             return AutoModel.from_config(config, trust_remote_code=False), []
+        _refuse_enormous(folder, config)
         model, info = AutoModel.from_pretrained(folder, **options)
     spoilt = next((name for name, weight in model.state_dict().items() if not bool(torch.isfinite(weight).all())), "")
     if spoilt:
         raise ValueError(f"{folder}: {spoilt} holds NaN or infinite weights; fetch the checkpoint anew")
     return model, sorted(key for key in info["missing_keys"] if UNUSED_HEAD not in key)
+
+
+def _refuse_enormous(folder: Path, config) -> None:
+    """Raises ValueError where a configuration asks for far more weights than the files hold, before memory is asked for."""
+    from transformers import AutoModel
+
+    with torch.device("meta"):
+        n_wanted = sum(weight.numel() for weight in AutoModel.from_config(config, trust_remote_code=False).parameters())
+    held = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if n_wanted > MOST_PER_BYTE * held > 0:
+        raise ValueError(f"config.json asks for {n_wanted} weights and the files hold {held} bytes")
 
 
 @contextmanager

@@ -17,13 +17,13 @@ from .checkpoints import Change, replaced
 from .making import guarded
 
 
-def state(folder: Path, *, change: Change, settings: str = "mine") -> object:
+def state(folder: Path, *, change: Change, seed: int = 0) -> object:
     """A run that goes on from a state that was changed."""
     weights = torch.nn.Linear(4, 4)
     optimizer = torch.optim.AdamW(weights.parameters())
-    save_state(folder, {"settings": "mine", "history": []}, {"model": weights.state_dict()}, optimizer)
+    save_state(folder, {"settings": {"seed": 0}, "history": []}, {"model": weights.state_dict()}, optimizer)
     change(folder / STATE)
-    return load_state(folder, settings, optimizer)
+    return load_state(folder, {"seed": seed}, optimizer)
 
 
 def half_written(folder: Path) -> object:
@@ -57,9 +57,9 @@ STATES = {
 }
 REFUSED = [(name, expect, partial(state, change=change)) for name, (change, expect) in STATES.items()]
 REPAIRED = [
-    ("a state of another plan", "is not gone on from", partial(state, change=lambda f: None, settings="other"),
+    ("a state of another plan", "is not gone on from", partial(state, change=lambda f: None, seed=1),
      lambda found: found is None),
-    ("a state half-written", "is passed over, the whole one holds", half_written, lambda found: found == "mine"),
+    ("a state half-written", "is passed over, the whole one holds", half_written, lambda found: found == {"seed": 0}),
     ("cached texts damaged", "are embedded again", damaged_texts, lambda same: same),
     ("cached image damaged", "is made again", damaged_image, lambda same: same),
 ]  # fmt: skip

@@ -21,6 +21,7 @@ from .making import first, guarded, manifest
 from .outcome import command
 
 MB = 2**20
+RUN = 2**17  # characters; what grows with their square takes minutes
 AIR, DENIED, FOUND = "pneumothorax", [("pneumothorax", False)], [("pneumothorax", True)]
 
 
@@ -50,7 +51,7 @@ READ = {
     "German": ("Es ist kein Pneumothorax und keine Raumforderung in der Lunge zu sehen.", [], "is not read"),
     "Chinese": ("未见气胸。肝脏大小正常。", [], "is not read"),
 }  # fmt: skip
-# what patterns may choke on, a megabyte each: the time must not grow faster than the text
+# what patterns may choke on, a long run of each: the time must not grow faster than the text
 BOMBS = {
     "no no no": "no ",
     "brackets": "(",
@@ -75,8 +76,8 @@ BOMBS = {
 
 
 def bomb(_: Path, *, unit: str) -> object:
-    """A megabyte of it with a sentence behind, through everything that reads reports."""
-    text = unit * (MB // len(unit)) + f"\n\nThere is a {AIR}."
+    """A long run of it with a sentence behind, through everything that reads reports."""
+    text = unit * (RUN // len(unit)) + f"\n\nThere is a {AIR}."
     return len(told(text)), len(organ_texts(text)), len(findings(text))
 
 
@@ -159,7 +160,7 @@ def right(wanted: list) -> Callable[[list], bool]:
 LONG = "chest " * POSITIONS
 REPAIRED = [
     *((name, words, lambda _, text=text: said(text), right(wanted)) for name, (text, wanted, words) in READ.items()),
-    *((f"a megabyte of {name}", "is read in one go", partial(bomb, unit=unit),
+    *((f"a long run of {name}", "is read in one go", partial(bomb, unit=unit),
       lambda found: found[0] > 0) for name, unit in BOMBS.items()),
     ("longer than the text tower reads", "is cut, with a warning", partial(embedded, texts=[f"{LONG} head", f"{LONG} liver"]),
      lambda found: np.allclose(*found[0]) and f"2 of 2 texts are longer than {POSITIONS} tokens" in found[1][0]),
