@@ -21,7 +21,7 @@ from .making import first, guarded, manifest
 from .outcome import command
 
 MB = 2**20
-RUN = 2**17  # characters; what grows with their square takes minutes
+RUN = 2**16  # characters; what grows with their square takes minutes
 AIR, DENIED, FOUND = "pneumothorax", [("pneumothorax", False)], [("pneumothorax", True)]
 
 
