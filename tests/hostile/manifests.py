@@ -125,7 +125,7 @@ REFUSED = [
     ("link to itself", r"row 2.*does not exist", partial(placed, make=lambda p: p.symlink_to(p.name))),
     ("link to a device", r"row 2.*leaves", partial(placed, make=lambda p: p.symlink_to("/dev/zero"))),
     ("pipe for an image", r"row 2, column 'image': '0\.png' is neither", partial(placed, make=os.mkfifo)),
-    ("pipe for a table", r"manifest\.csv: is a pipe or a device", partial(placed, make=os.mkfifo, inside="manifest.csv")),
+    ("pipe for a table", r"manifest\.csv: is no file that can be read", partial(placed, make=os.mkfifo, inside="manifest.csv")),
     ("folder for a table", r"manifest\.csv: is a folder", partial(placed, make=os.mkdir, inside="manifest.csv")),
     ("folder for an image", r"row 2.*0\.png", partial(placed, make=os.mkdir, words=("check", "--images"))),
     ("text for an image", r"row 2.*0\.png", partial(placed, make=Path.touch, words=("check", "--images"))),
