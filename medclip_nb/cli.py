@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from . import __version__, cli_data, cli_evaluate, cli_lab, cli_train, config
+from .files import one_line
 
 EXAMPLES = {
     "": "examples:\n  medclip-nb check                is everything here, and how long will it take\n"
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         if args.debug:
             traceback.print_exc()
-        print(f"medclip-nb: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        print(f"medclip-nb: error: {one_line(str(error)) or type(error).__name__}", file=sys.stderr)
         return 2
 
 
@@ -92,7 +93,7 @@ def _add_run(commands):
     run.add_argument("lessons", nargs="*", metavar="NN", help="lesson numbers; all when none is given")
     run.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
     run.add_argument("--data", metavar="NAME_OR_PATH", help="a dataset's name, folder or manifest (default: each lesson's own)")
-    run.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    run.add_argument("--seed", type=cli_train.seed, default=0, help="of everything random (default: %(default)s)")
     run.add_argument("--commit", action="store_true", help="write the outputs back into the shipped notebooks (preset cpu)")
     run.set_defaults(command=run_command)
 
@@ -104,7 +105,7 @@ def _add_experiment(commands):
     suits = "clip siglip ct_glip where there are organ masks, else clip siglip selip"
     names = f"of {', '.join(config.RECIPES)} (default: {suits})"
     made.add_argument("--recipe", nargs="+", default=[], metavar="NAME", help=names)
-    made.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
+    made.add_argument("--seed", type=cli_train.seed, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
     pools = "pictures: mean_max, grid; volumes also mean, max, attention, ... of slices; organs: mean, mean_max, query"
     made.add_argument("--pooling", nargs="+", default=[], metavar="NAME", help=f"{pools} (default: the usual one)")
     towers = "image tower: a name (slice_cnn, resnet18, vit, ...) or a folder with a Hugging Face checkpoint"
@@ -130,7 +131,7 @@ def _add_claims(commands):
     claims = _command_parser(commands.add_parser, "claims", help="Train each method with several seeds; write tables.")
     claims.add_argument("studies", nargs="*", metavar="NAME", help="slices, pooling; all when none is given")
     claims.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
-    claims.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
+    claims.add_argument("--seed", type=cli_train.seed, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
     claims.add_argument("-o", "--output", metavar="DIR", help="folder of the tables (default: reports/claims)")
     claims.add_argument("--commit", action="store_true", help="write the tables where the lessons read them (preset cpu)")
     claims.set_defaults(command=claims_command)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import cli_deidentify, cli_prepare, config
+from .files import one_line
 
 EXAMPLES = {
     "data": "examples:\n  medclip-nb data list\n  medclip-nb data get mednist\n  medclip-nb data audit ./my_images",
@@ -124,7 +125,7 @@ def get_command(args: argparse.Namespace) -> int:
     """Downloads a dataset and prints where it is and what was measured."""
     from .data import download
 
-    timeout_s = args.timeout or download.TIMEOUT_S
+    timeout_s = download.TIMEOUT_S if args.timeout is None else args.timeout
     folder = download.get(args.name, accept_licence=args.accept_licence, folder=args.to, timeout_s=timeout_s)
     record = json.loads((folder / "download.json").read_text(encoding="utf-8"))
     for file in record["files"]:
@@ -147,7 +148,7 @@ def check_command(args: argparse.Namespace) -> int:
     print(f"{dataset.name}: {len(table)} rows, {people} patients, all {seen}")
     for column in ("split", "modality", "body_part"):
         counts = table[column].replace("", "not given").value_counts()
-        print(f"  {column}: {', '.join(f'{value} {n}' for value, n in counts.items())}")
+        print(f"  {column}: {one_line(', '.join(f'{value} {n}' for value, n in counts.items()))}")
     if spacings:
         print(
             f"  spacing mm (slices x rows x columns): {', '.join(f'{s} ({n})' for s, n in spacings.most_common(MOST_SPACINGS))}"
@@ -180,6 +181,7 @@ def _open_all(dataset) -> Counter:
 
     from .data.manifest import ManifestError
     from .data.readers import ImageError, read_image
+    from .data.studies import refuse_exchanged
 
     bad, spacings = [], Counter()
     for row, name in tqdm(dataset.manifest["image"].items(), total=len(dataset.manifest), desc="images", leave=False):
@@ -190,6 +192,7 @@ def _open_all(dataset) -> Counter:
     if bad:
         more = f" (and {len(bad) - 1} more of {len(dataset.manifest)} images)" if len(bad) > 1 else ""
         raise ManifestError(f"{dataset.manifest.attrs['name']}: {bad[0]}{more}")
+    refuse_exchanged(dataset.manifest)
     return spacings
 
 
@@ -205,7 +208,7 @@ def audit_command(args: argparse.Namespace) -> int:
         some = found[found["severity"] == severity]
         print(f"{severity}: {len(some)}")
         for check, rows, what in zip(some["check"], some["rows"], some["what"], strict=True):
-            print(f"  {check} ({len(rows)} rows): {what}")
+            print(f"  {check} ({len(rows)} rows): {one_line(what)}")
     output = Path(args.output) if args.output else config.reports_dir() / f"audit-{dataset.name}.html"
     print(write_page(found, dataset.manifest, output))
     return int((found["severity"] == "serious").any())

@@ -13,13 +13,20 @@ EXAMPLES = {
 }
 
 
+def seed(text: str) -> int:
+    """A seed as all that draws by lot can take it: 0 to 2**32 - 1."""
+    if not text.isdecimal() or int(text[:12]) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no seed; give a whole number from 0 to 2**32 - 1")
+    return int(text)
+
+
 def add_commands(commands, make: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds the command; `make` is the command line's maker of parsers."""
     made = make(commands.add_parser, "train", help="Train one recipe on one dataset, in one process or several.")
     made.add_argument("data", metavar="DATA", help="a dataset's name, folder or manifest")
     made.add_argument("--recipe", choices=list(config.RECIPES), default="clip", help="what is right (default: %(default)s)")
     made.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
-    made.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    made.add_argument("--seed", type=seed, default=0, help="of everything random (default: %(default)s)")
     made.set_defaults(command=train_command)
 
 

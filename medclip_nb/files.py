@@ -1,6 +1,7 @@
 """Files: written so that nobody ever reads half of one, and hashed by content."""
 
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -59,6 +60,22 @@ def write_text(path: str | Path, text: str) -> Path:
     with whole(path) as part:
         part.write_text(text, encoding="utf-8")
     return Path(path)
+
+
+def read_json(path: str | Path) -> dict:
+    """A JSON file that holds an object. Raises ValueError naming the file."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is no JSON ({error}); restore the file") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: holds a {type(found).__name__}, not an object; restore the file")
+    return found
+
+
+def one_line(text: str) -> str:
+    """A text in one line, in which what a terminal would obey (control and direction characters) is spelt out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
 
 
 def sha256(path: str | Path) -> str:

@@ -125,7 +125,7 @@ def test_a_configuration_of_another_version_is_named(folder):
 def test_saving_that_fails_leaves_the_old_weights(folder, model, monkeypatch):
     before = (folder / "model.safetensors").read_bytes()
 
-    def save(_, path):
+    def save(_, path, **about):
         path.write_bytes(b"half")
         raise OSError("disk full")
 

@@ -65,7 +65,7 @@ def test_a_known_name_stays_a_name_even_beside_a_folder_of_that_name(calls, home
         (["run", "--data", "no/such/folder"], "no/such/folder"),
         (["run", "05", "--commit", "--preset", "smoke"], "--commit goes with preset cpu"),
         (["run", "--preset", "huge"], "invalid choice: 'huge'"),
-        (["run", "--seed", "x"], "invalid int value: 'x'"),
+        (["run", "--seed", "x"], "'x' is no seed"),
         (["fly"], "invalid choice: 'fly'"),
         ([], "required"),
     ],

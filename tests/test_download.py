@@ -143,7 +143,7 @@ def test_a_dataset_that_is_not_given_to_programs_says_how_it_is_had(name):
         ("a.zip?cut", {}, "the connection broke off before the end"),
         ("a.zip", {"md5": "0" * 32}, "the checksum is not the one in the card"),
         ("a.zip", {"sha256": "0" * 64}, "the checksum is not the one in the card"),
-        ("a.zip", {"bytes": 7}, "bytes instead of 7: it was changed or cut short"),
+        ("a.zip", {"bytes": 7}, "sends more than the 7 bytes that are expected"),
         ("c.npz?less", {"bytes": 250}, "has 125 bytes instead of 250"),
         ("a.zip?less", {}, "a.zip: cannot be unpacked (File is not a zip file)"),
         ("b.tar.gz?less", {}, "b.tar.gz: cannot be unpacked (Compressed file ended"),

@@ -77,9 +77,12 @@ TEXTS = {
     "tabs": ("study_id\tpatient_id\timage\treport\ns\tp\ta.png\tx\n", "separate columns by commas"),
     "nothing": ("", "is not a comma-separated table"),
     "header only": ("study_id,patient_id,image,report\n", "no rows"),
-    "unquoted comma in row 2": ("study_id,patient_id,image,report\ns,p,a.png,one, two\n", "row 2 has more fields"),
-    "unquoted comma in row 3": ("study_id,patient_id,image,report\ns,p,a.png,x\nt,p,b.png,one, two\n", "line 3"),
-    "row too short": ("study_id,patient_id,image,report\ns,p,a.png\n", "row 2, column 'report'"),
+    "unquoted comma in row 2": ("study_id,patient_id,image,report\ns,p,a.png,one, two\n", "row 2 has 5 fields, the header 4"),
+    "unquoted comma in row 3": (
+        "study_id,patient_id,image,report\ns,p,a.png,x\nt,p,b.png,one, two\n",
+        "row 3 has 5 fields, the header 4",
+    ),
+    "row too short": ("study_id,patient_id,image,report\ns,p,a.png\n", "row 2 has 3 fields, the header 4"),
     "blank line above": ("study_id,patient_id,image,report\ns,p,a.png,x\n\nt,p,b.png,\n", "row 4, column 'report'"),
 }
 

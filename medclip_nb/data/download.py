@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import lzma
+import math
 import shutil
 import stat
 import tarfile
@@ -17,6 +19,9 @@ from .catalog import card, local_copy
 
 TIMEOUT_S = 60.0  # without a byte from the server
 TRIES_MORE = 2  # after the first one failed
+MOST_UNTOLD = 100 * 2**30  # bytes of a file whose size neither the card nor the server tells
+LOOPBACK = ("localhost", "127.0.0.1", "::1")  # the only hosts that need no encryption
+CHUNK = 2**16  # bytes read at a time
 MOST_UNPACKED = 200  # times the archive's own bytes, at most: an archive that swells more is a bomb
 UNPACKS = (".zip", ".tar", ".tar.gz", ".tgz")
 
@@ -33,6 +38,8 @@ def get(name: str, *, accept_licence: bool, folder: str | Path | None = None, ti
     where the licence was not accepted or a dataset is not given to programs.
     """
     about = card(name)
+    if not 0 < timeout_s < math.inf:
+        raise DownloadError(f"{name}: a timeout of {timeout_s:g} s is none; give a number of seconds above 0")
     if "files" not in about:
         raise DownloadError(f"{name}: is {about['how']} and not downloaded: {about.get('access', 'see its card')}")
     if not accept_licence:
@@ -57,20 +64,21 @@ def fetch(file: dict, folder: Path, *, timeout_s: float) -> Path:
     """One file of a card (`url`, and `bytes`, `md5`, `sha256` where known), checked; not fetched again if it is there.
 
     Only the address's own host is asked, and the `hosts` that the card says it may send on to. Raises DownloadError for a
-    refusal, a stall, a file cut short, another size or content than the card says, and a redirect elsewhere.
+    refusal, a stall, a file cut short or without end, another size or content than the card says, a redirect elsewhere, and for
+    an address, also one that the server leads to, that is not encrypted. The server has no say in the file's name.
     """
     import pooch
     import requests
 
     name = file.get("name") or file["url"].split("?")[0].rsplit("/", 1)[-1]
+    if Path(name).name != name or name in ("", "..") or "\\" in name:
+        raise DownloadError(f"{file['url']}: {name!r} is no name of a file; give the file a name in the card")
+    refuse_open(file["url"])
     known = next((f"{kind}:{file[kind]}" for kind in ("sha256", "md5") if kind in file), None)
     source = pooch.create(folder, base_url="", registry={name: known}, urls={name: file["url"]}, retry_if_failed=TRIES_MORE)
     pooch.get_logger().setLevel("ERROR")
-    stay = {"response": partial(_refuse_elsewhere, file)}
     try:
-        path = Path(source.fetch(name, downloader=pooch.HTTPDownloader(progressbar=True, timeout=timeout_s, hooks=stay)))
-    except DownloadError:
-        raise
+        path = Path(source.fetch(name, downloader=partial(_stream, file=file, timeout_s=timeout_s)))
     except (ValueError, requests.exceptions.RequestException) as error:
         raise DownloadError(f"{file['url']}: {_why(error, timeout_s)}; run it again, or put the file into {folder}") from error
     if path.stat().st_size != file.get("bytes", path.stat().st_size):
@@ -90,8 +98,33 @@ def unpack(archive: Path, folder: Path) -> None:
     limit = MOST_UNPACKED * archive.stat().st_size
     try:
         (_unzip if archive.suffix == ".zip" else _untar)(archive, folder, limit)
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
         raise DownloadError(f"{archive.name}: cannot be unpacked ({' '.join(str(error).split())})") from error
+
+
+def refuse_open(url: str) -> None:
+    """Raises DownloadError for an address that anybody on the way could answer in the server's place."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        raise DownloadError(f"{url}: is not encrypted (https), so the file could be exchanged on the way; not fetched")
+
+
+def _stream(url: str, output: str, _, *, file: dict, timeout_s: float) -> None:
+    """Writes what a server sends, as long as it may be this file."""
+    import requests
+    from tqdm.auto import tqdm
+
+    stay = {"response": partial(_refuse_elsewhere, file)}
+    with requests.get(url, stream=True, timeout=timeout_s, hooks=stay) as answer, open(output, "wb") as handle:
+        answer.raise_for_status()
+        told = int(answer.headers.get("Content-Length") or 0)
+        most, n = file.get("bytes") or told or MOST_UNTOLD, 0
+        with tqdm(total=told or None, unit="B", unit_scale=True, leave=False) as bar:
+            for chunk in answer.iter_content(CHUNK):
+                n += handle.write(chunk)
+                bar.update(len(chunk))
+                if n > most:
+                    raise DownloadError(f"sends more than the {most} bytes that are expected")
 
 
 def _place(file: Path, folder: Path) -> None:
@@ -106,14 +139,14 @@ def _place(file: Path, folder: Path) -> None:
 
 
 def _refuse_elsewhere(file: dict, response, **_) -> None:
-    """Raises DownloadError for a redirect to a host that the card does not name, or from https to http."""
+    """Raises DownloadError for a redirect to a host that the card does not name, or to one that is not encrypted."""
     if not response.is_redirect:
         return
-    asked, sent = urlsplit(file["url"]), urlsplit(urljoin(response.url, response.headers["location"]))
-    if sent.hostname not in (asked.hostname, *file.get("hosts", ())) or (asked.scheme, sent.scheme) == ("https", "http"):
-        raise DownloadError(
-            f"{file['url']}: the server sends on to {sent.scheme}://{sent.hostname}, which the card does not name; not followed"
-        )
+    target = urljoin(response.url, response.headers["location"])
+    asked, sent = urlsplit(file["url"]), urlsplit(target)
+    if sent.hostname not in (asked.hostname, *file.get("hosts", ())):
+        raise DownloadError(f"the server sends on to {sent.scheme}://{sent.hostname}, which the card does not name; not followed")
+    refuse_open(target)
 
 
 def _measured(files: list[Path], about: dict) -> list[dict]:
@@ -124,6 +157,8 @@ def _measured(files: list[Path], about: dict) -> list[dict]:
 def _why(error: Exception, timeout_s: float) -> str:
     import requests
 
+    if isinstance(error, DownloadError):
+        return str(error)
     if isinstance(error, requests.exceptions.HTTPError):
         return f"the server answers {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):

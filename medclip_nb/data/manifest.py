@@ -4,6 +4,7 @@ Every later room starts from this table, so what it lets through is trusted ever
 """
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..files import whole
+from ..files import sha256, whole
+from .tables import SEEN, ManifestError, marked, read_table, unmarked
 
+__all__ = ["ManifestError", "read_table"]  # for whoever reads tables of other layouts
 SPLITS = ("train", "val", "test")
 REQUIRED = ("study_id", "patient_id", "image", "report")
 # column -> what it means; the order is the order in a saved file
@@ -39,13 +42,10 @@ COLUMNS = {
     "licence": "SPDX name or a sentence",
 }
 MODALITIES = ("CT", "MR", "CR", "DX")
+TRUTH = 'a JSON list of {"organ": ..., "finding": ...}'
 PATHS = ("image", "mask", "lesions")
 SAID = {"field_uniqueness": "is already used above; give every row its own"}  # where pandera's own word says too little
 Fault = tuple[int, str, str]  # number of the row (from 0), column, what is wrong
-
-
-class ManifestError(ValueError):
-    """A manifest that cannot be trusted; the message names file, row, column and remedy."""
 
 
 def read_manifest(
@@ -62,7 +62,7 @@ def read_manifest(
         from .parquet import read_parquet
 
         return read_parquet(path, columns=columns, check_files=check_files, lenient=lenient)
-    table = read_table(path)
+    table = unmarked(read_table(path))
     check_columns(table.columns, path)
     table = check(all_columns(table), root=path.parent, name=str(path), check_files=check_files, lenient=lenient)
     return table if columns is None else table[list(columns)]
@@ -76,25 +76,6 @@ def check_columns(names: Iterable[str], path: Path) -> None:
     missing = [c for c in REQUIRED if c not in names]
     if missing:
         raise ManifestError(f"{path}: column {missing[0]!r} is missing; a manifest needs {', '.join(REQUIRED)}")
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV file as text columns; a wrong separator, encoding or an empty file is an error with a remedy."""
-    if path.is_dir():
-        raise ManifestError(f"{path}: is a folder, not a CSV file")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
-    except FileNotFoundError:
-        raise ManifestError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: is not UTF-8 at byte {error.start}; save the table as UTF-8 CSV") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ManifestError(f"{path}: is not a comma-separated table ({error})".replace("\n", " ")) from None
-    if len(table.columns) == 1 and any(s in table.columns[0] for s in ";\t|"):
-        raise ManifestError(f"{path}: row 1 is one column {table.columns[0]!r}; separate columns by commas")
-    if not isinstance(table.index, pd.RangeIndex):
-        raise ManifestError(f"{path}: row 2 has more fields than the header; put texts that hold commas in quotes")
-    return table[table.fillna("").ne("").any(axis=1)]  # blank lines count as rows, so that errors name the right one
 
 
 def check(table: pd.DataFrame, *, root: Path, name: str, check_files: bool = True, lenient: bool = False) -> pd.DataFrame:
@@ -126,11 +107,16 @@ def all_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_manifest(table: pd.DataFrame, path: str | Path) -> Path:
-    """Writes the table (CSV, or parquet by the suffix) whole or not at all; columns in the order of COLUMNS."""
+    """Writes the table (CSV, or parquet by the suffix) whole or not at all; columns in the order of COLUMNS.
+
+    In CSV, cells that a spreadsheet would run as a formula get an apostrophe in front, which `read_manifest` takes away.
+    """
     path, table = Path(path), all_columns(table)
-    write = table.to_parquet if path.suffix.lower() == ".parquet" else table.to_csv
     with whole(path) as part:
-        write(part, index=False)
+        if path.suffix.lower() == ".parquet":
+            table.to_parquet(part, index=False)
+        else:
+            marked(table.astype(str)).to_csv(part, index=False)
     return path
 
 
@@ -153,6 +139,13 @@ def patients_across_splits(table: pd.DataFrame) -> list[str]:
     return sorted(n_splits.index[n_splits > 1])
 
 
+def exchanged(table: pd.DataFrame) -> list[int]:
+    """Positions of the rows whose image is there and is not the one that column `sha256` was written for."""
+    paths = [Path(table.attrs["root"]) / name for name in table["image"]]
+    told = zip(paths, table["image"], table["sha256"].str.lower(), strict=True)
+    return [i for i, (path, name, known) in enumerate(told) if name and known and path.exists() and sha256(path) != known]
+
+
 def digest(table: pd.DataFrame) -> str:
     """Short hash of a table's content; goes into metrics, so that a score names the data it was measured on."""
     return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
@@ -161,12 +154,16 @@ def digest(table: pd.DataFrame) -> str:
 def _schema(unique: bool):
     import pandera.pandas as pa
 
-    filled = pa.Check(lambda s: s.str.strip() != "", error="is empty; fill it in or drop the row")
+    each = lambda rule: lambda s: s.isin([v for v in s.unique() if rule(v)])  # noqa: E731
+    filled = pa.Check(lambda s: s.str.contains(SEEN), error="is empty; fill it in or drop the row")
     one_of = lambda values: pa.Check.isin(("", *values), error=f"must be one of {', '.join(values)} or empty")  # noqa: E731
     years = pa.Check(
         lambda s: pd.to_numeric(s.where(s != "", "0"), errors="coerce").between(0, 130), error="must be 0 to 130 years"
     )
     rules = {c: [] for c in COLUMNS} | {c: [filled] for c in REQUIRED}
+    hashed = pa.Check(lambda s: s.str.fullmatch("([0-9a-fA-F]{64})?"), error="must be 64 hexadecimal digits or empty")
+    listing = pa.Check(each(_is_truth), error=f"must be {TRUTH} or empty")
+    rules |= {"sha256": [hashed], "findings": [listing]}
     rules |= {"modality": [one_of(MODALITIES)], "sex": [one_of("FM")], "split": [one_of(SPLITS)], "age": [years]}
     return pa.DataFrameSchema(
         {
@@ -190,14 +187,21 @@ def cell_faults(table: pd.DataFrame, *, unique: bool = True) -> list[Fault]:
     return []
 
 
+def _is_truth(text: str) -> bool:
+    try:
+        found = json.loads(text or "[]")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, list) and all(isinstance(f, dict) and {"organ", "finding"} <= set(f) for f in found)
+
+
 def path_faults(table: pd.DataFrame, root: Path, must_exist: bool) -> Iterator[Fault]:
     """Paths that are absolute, leave the root or, if they must, do not exist, by position of the row."""
     real = lru_cache(maxsize=1024)(os.path.realpath)  # rows share folders: each is followed once
     for column in PATHS:
-        for position, value in enumerate(table[column]):
-            message = value and _path_fault(value, str(root), real, must_exist)
-            if message:
-                yield position, column, f"{value!r} {message}"
+        values = table[column].tolist()
+        said = {value: _path_fault(value, str(root), real, must_exist) for value in dict.fromkeys(values) if value}
+        yield from ((i, column, f"{value[:200]!r} {said[value]}") for i, value in enumerate(values) if said.get(value))
 
 
 def _path_fault(value: str, root: str, real, must_exist: bool) -> str:
@@ -213,6 +217,8 @@ def _path_fault(value: str, root: str, real, must_exist: bool) -> str:
         return "leaves the manifest's folder; move the file inside it"
     if must_exist and not mode:
         return f"does not exist under {root}; correct the path or drop the row"
+    if must_exist and not (os.path.isfile(target) or os.path.isdir(target)):
+        return "is neither a file nor a folder; put the image there"
     return ""
 
 

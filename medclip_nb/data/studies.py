@@ -16,7 +16,7 @@ from jaxtyping import Int, UInt8
 from ..config import artifacts_dir
 from ..files import whole
 from .catalog import Dataset, is_volume
-from .manifest import ManifestError, digest
+from .manifest import ManifestError, digest, exchanged
 from .preprocessing import with_size
 from .readers import ImageError, read_mask
 from .streaming import preprocess_files
@@ -133,12 +133,23 @@ def read_images(
     """
     paths = [dataset.root / name for name in dataset.manifest["image"]]
     try:
-        return preprocess_files(paths, dataset.contract, slices_first=slices_first)
+        images = preprocess_files(paths, dataset.contract, slices_first=slices_first)
     except ImageError as error:
         rows = dict(zip(map(str, paths), dataset.manifest.index + 2, strict=True))
         row = next((row for path, row in rows.items() if str(error).startswith(f"{path}:")), "?")
         where = f"{dataset.manifest.attrs['name']}: row {row}, column 'image'"
         raise ManifestError(f"{where}: {error}; replace the file or drop the row") from None
+    refuse_exchanged(dataset.manifest)
+    return images
+
+
+def refuse_exchanged(table: pd.DataFrame) -> None:
+    """Raises ManifestError for the first image that is another than the manifest was written for."""
+    for i in exchanged(table)[:1]:
+        where = f"{table.attrs['name']}: row {table.index[i] + 2}, column 'sha256'"
+        raise ManifestError(
+            f"{where}: is not that of {table['image'].iloc[i]}: the file was changed; restore it, or empty the cell"
+        )
 
 
 def thumbnails(dataset: Dataset, rows: list[int], *, side_px: int = 128) -> UInt8[np.ndarray, "row channel 1 side side"]:

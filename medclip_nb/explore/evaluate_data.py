@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,6 +19,7 @@ from ..data.manifest import read_table
 from ..data.preprocessing import Preprocessing, cached
 from ..data.readers import PICTURES, ImageError
 from ..data.studies import read_images, slice_units
+from ..data.tables import is_blank, listed
 from ..files import sha256
 from ..text.prompts import ensemble
 from .evaluate_models import Judged, Stack
@@ -26,6 +28,7 @@ CLASS_COLUMNS = ("label", "body_part", "modality")  # the first that has two val
 MORE_COLUMNS = ("finding", "sequence", "sex", "scanner")  # asked for by name only
 COLOURS = ("red", "yellow", "green", "blue", "purple", "golden", "striped", "spotted")
 THINGS = ("bicycle", "teapot", "sailing boat", "cactus", "violin", "hat", "sofa", "umbrella", "kite", "lantern", "boot", "cake")
+FORM = '{"class": ["prompt", ...]}'
 NONSENSE = ("a photograph of a {}", "a {}", "an image of a {}", "a drawing of a {}")
 
 
@@ -143,18 +146,30 @@ def _read_prompts(file: Path) -> dict[str, list[str]]:
     if file.suffix.lower() == ".csv":
         table = read_table(file)
         if not {"class", "prompt"} <= set(table):
-            raise ValueError(f"{file}: needs the columns class,prompt and has {', '.join(table)}")
+            raise ValueError(f"{file}: needs the columns class,prompt and has {listed(table)}")
         found = table.groupby("class")["prompt"].agg(list).to_dict()
     else:
         try:
-            found = dict(json.loads(file.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f'{file}: is no JSON of the form {{"class": ["prompt", ...]}} ({error})') from None
-    lists = {str(name): [own] if isinstance(own, str) else list(own) for name, own in found.items()}
-    bad = [name for name, own in lists.items() if not all(isinstance(text, str) and text.strip() for text in own)]
+            pairs = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=tuple)  # a dict would hide what is twice
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{file}: is no JSON of the form {FORM} ({error})") from None
+        if not isinstance(pairs, tuple):
+            raise ValueError(f"{file}: is no JSON of the form {FORM}, but a {type(pairs).__name__}")
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError(f"{file}: a class is there twice ({', '.join(name for name, _ in pairs)[:200]})")
+    lists = {str(name): [own] if isinstance(own, str) else own for name, own in found.items()}
+    bad = [name for name, own in lists.items() if not isinstance(own, list) or not all(map(_is_prompt, own))]
     if bad:
         raise ValueError(f"{file}: a prompt of class {bad[0]!r} is blank or no text")
+    told = Counter(text for own in lists.values() for text in set(own))
+    if told and max(told.values()) > 1:
+        raise ValueError(f"{file}: prompt {told.most_common(1)[0][0]!r} is that of two classes: it cannot tell them apart")
     return lists
+
+
+def _is_prompt(text: object) -> bool:
+    return isinstance(text, str) and not is_blank(text) and text.encode(errors="ignore").decode() == text
 
 
 def _row_table(data: Dataset) -> pd.DataFrame:

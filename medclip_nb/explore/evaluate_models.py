@@ -1,7 +1,6 @@
 """What can be evaluated: our model folders and CLIP-like checkpoints, each as functions from images and texts to vectors."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -16,7 +15,7 @@ from tqdm.auto import tqdm
 from ..config import PRETRAINED_TOWER
 from ..data.cache import fetch
 from ..data.preprocessing import Preprocessing, picture_contract
-from ..files import sha256
+from ..files import read_json, sha256
 from ..learn.checkpoint import from_pretrained, training_images
 from ..measure.embeddings import embed_text_features
 from ..model.adapter import SliceAdapter
@@ -68,7 +67,7 @@ def load_judged(name_or_folder: str) -> Judged:
     folder = _found(name_or_folder)
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder}: is no model folder, config.json is missing; give the folder that holds it (often model/)")
-    about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    about = read_json(folder / "config.json")
     name = folder.name if not folder.name.startswith("model") else f"{folder.resolve().parent.name}/{folder.name}"
     if "model_type" in about:
         return _of_checkpoint(name if Path(name_or_folder).is_dir() else name_or_folder, folder)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from ..config import RECIPES, choose
 from ..data import catalog
 from ..data.catalog import Dataset
 from ..data.manifest import PATHS, digest
-from ..files import held, sha256, whole, write_text
+from ..files import held, read_json, sha256, whole, write_text
 from ..pages import course
 from ..pages.execute import Runner, execute
 from ..pages.progress import Progress
@@ -78,11 +79,10 @@ class Grid:
         """Metrics and resampled values of the runs in the folder that are of this grid, by arm and seed."""
         found = {}
         for file in sorted(self.folder.glob("*.metrics.json")):
-            record = json.loads(file.read_text(encoding="utf-8"))
+            record = read_json(file)
             arm, seed = Arm(*record.get("arm", [""])), record["seed"]  # older versions named none
             if arm.recipe in RECIPES and record["settings"] == self.settings(arm, seed):
-                with np.load(_file(self.folder, arm, seed, VALUES), allow_pickle=False) as stored:
-                    found[arm, seed] = record | {"values": dict(zip(stored["names"].tolist(), stored["values"], strict=True))}
+                found[arm, seed] = record | {"values": _read_values(_file(self.folder, arm, seed, VALUES))}
         return found
 
 
@@ -189,6 +189,14 @@ def _keep(grid: Grid, key: tuple[Arm, int], notebook: nbformat.NotebookNode, out
     about = {"arm": arm, "seed": seed, "settings": grid.settings(arm, seed), "wall_seconds": outcome.seconds}
     about |= {"about": json.loads((products / ABOUT).read_text(encoding="utf-8"))}
     write_text(metrics, json.dumps(outcome.metrics | about, indent=1))
+
+
+def _read_values(file: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return dict(zip(stored["names"].tolist(), stored["values"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file}: cannot be read ({error}); run the experiment with --again") from None
 
 
 def _file(folder: Path, arm: Arm, seed: int, suffix: str) -> Path:

@@ -1,18 +1,21 @@
 """The model folder: model.safetensors, config.json, preprocessing.json, MODEL_CARD.md. No pickle anywhere."""
 
 import copy
+import hashlib
 import json
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ..data.preprocessing import Preprocessing
-from ..files import whole
+from ..files import read_json, whole
 from ..model.adapter import AdapterConfig, SliceAdapter
 from ..model.checkpoints import PIXEL_FILES
 from ..model.dual_encoder import DualEncoder, ModelConfig, TextSide
@@ -21,6 +24,7 @@ from ..model.organ_encoder import OrganConfig, OrganEncoder
 
 TOWER = "tower"  # folder with the configuration of a tower that came from a checkpoint
 TRAINING = "training_images.txt"  # sha256 of each training image
+MOST_VOXELS = 2**28  # of a preprocessed image; more is no setting but an accident
 HARMLESS_KEYS = ("embeddings.position_ids",)  # come and go with library versions and hold nothing learnt
 
 
@@ -37,11 +41,12 @@ def save_model(
     model = _merged(model)
     with whole(folder) as part:
         part.mkdir()
-        save_file({k: v.detach().contiguous().cpu() for k, v in model.state_dict().items()}, part / "model.safetensors")
+        weights = {k: v.detach().contiguous().cpu() for k, v in model.state_dict().items()}
+        about = json.loads(json.dumps(asdict(contract)))
+        save_file(weights, part / "model.safetensors", metadata={"preprocessing": _digest(about)})
         _copy_tower(_slices(model.to_dict()), part / TOWER)
         (part / "config.json").write_text(json.dumps(model.to_dict(), indent=1))
-        about = asdict(contract) | {"seen": np.round(seen).tolist()}
-        (part / "preprocessing.json").write_text(json.dumps(about, indent=1))
+        (part / "preprocessing.json").write_text(json.dumps(about | {"seen": np.round(seen).tolist()}, indent=1))
         (part / "MODEL_CARD.md").write_text(card)
         if training:
             (part / TRAINING).write_text("".join(f"{name}\n" for name in sorted(set(training))))
@@ -57,24 +62,80 @@ def training_images(folder: str | Path) -> frozenset[str]:
 def from_pretrained(folder: str | Path) -> tuple[TextSide, Preprocessing, Float[np.ndarray, "channel z y x"]]:
     """The model in eval mode, its preprocessing contract, and the average image it was trained on, as a small map.
 
-    Raises ValueError naming the file that is missing or the weights that do not fit.
+    Raises ValueError naming the file that is missing, or is not the one that was saved with the others, or the weights that do
+    not fit or are no numbers. The sizes in config.json are held against the weights before anything of these sizes is made.
     """
     folder = Path(folder)
     for name in ("config.json", "preprocessing.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise ValueError(f"{folder}: is no model folder, {name} is missing")
+    about = read_json(folder / "config.json")
     try:
-        model = _build(json.loads((folder / "config.json").read_text()), folder)
-    except (TypeError, ValueError) as error:
+        with torch.device("meta"):  # shapes without memory
+            outline = _build(copy.deepcopy(about), folder)
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, OverflowError) as error:
         raise ValueError(f"{folder}/config.json describes no model of this version: {error}") from None
+    weights, contract_digest = _read_weights(folder / "model.safetensors", outline)
+    model = _build(about, folder)
+    model.load_state_dict(weights)
+    contract, seen = _read_contract(folder / "preprocessing.json", contract_digest)
+    n_channels = getattr(model.config, "channels", contract.channels)
+    if contract.channels not in (1, n_channels):
+        given = f"{folder}/preprocessing.json makes images of {contract.channels} channels"
+        raise ValueError(f"{given}, the model takes {n_channels}; restore the file that was saved with it")
+    return model.eval(), contract, seen
+
+
+def _read_weights(file: Path, outline: TextSide) -> tuple[dict[str, torch.Tensor], str]:
+    """Weights that fit a model without memory, all of them finite numbers; and the hash of the contract they were saved with."""
     try:
-        weights = load_file(folder / "model.safetensors")
-        model.load_state_dict({k: v for k, v in weights.items() if not k.endswith(HARMLESS_KEYS)})
+        weights = {k: v for k, v in load_file(file).items() if not k.endswith(HARMLESS_KEYS)}
+        with safe_open(file, "pt") as opened:
+            digest = (opened.metadata() or {}).get("preprocessing", "")
+        wanted = outline.state_dict()
+        outline.load_state_dict(weights, assign=True)
     except (RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{folder}/model.safetensors does not fit config.json: {' '.join(str(error).split())}") from None
-    about = json.loads((folder / "preprocessing.json").read_text())
-    seen = np.array(about.pop("seen"), np.float64)
-    return model.eval(), Preprocessing.from_dict(about), seen
+        raise ValueError(f"{file} does not fit config.json: {' '.join(str(error).split())}") from None
+    for name, weight in weights.items():
+        if weight.is_floating_point() != wanted[name].is_floating_point():
+            raise ValueError(f"{file} does not fit config.json: {name} is {weight.dtype}, wanted is {wanted[name].dtype}")
+        if not bool(torch.isfinite(weight).all()):
+            raise ValueError(f"{file}: {name} holds NaN or infinite weights; restore the file or train anew")
+    return weights, digest
+
+
+def _read_contract(file: Path, digest: str) -> tuple[Preprocessing, Float[np.ndarray, "channel z y x"]]:
+    about = read_json(file)
+    try:
+        seen = np.array(about.pop("seen"), np.float64)
+        contract = Preprocessing.from_dict(about)
+        _refuse_nonsense(contract, seen)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"{file}: is no preprocessing contract of this version: {error}; restore the file") from None
+    if digest not in ("", _digest(about)):
+        raise ValueError(
+            f"{file}: is not the one that these weights were trained with; restore the file that was saved with them"
+        )
+    return contract, seen
+
+
+def _refuse_nonsense(contract: Preprocessing, seen: np.ndarray) -> None:
+    windows = (*contract.windows_hu, contract.percentiles)
+    sound = {
+        "size": len(contract.size) == 3 and min(contract.size) > 0 and math.prod(map(int, contract.size)) <= MOST_VOXELS,
+        "spacing_mm": contract.spacing_mm is None
+        or (len(contract.spacing_mm) == 3 and all(0 < s < math.inf for s in contract.spacing_mm)),
+        "windows_hu or percentiles": all(-math.inf < low < high < math.inf for low, high in windows),
+        "crop_bottom": 0 <= contract.crop_bottom < 1,
+        "seen": seen.ndim == 4 and bool(np.isfinite(seen).all()),
+    }
+    bad = [name for name, is_sound in sound.items() if not is_sound]
+    if bad:
+        raise ValueError(f"{bad[0]} is {getattr(contract, bad[0], 'what cannot be')}")
+
+
+def _digest(about: dict) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _build(config: dict, folder: Path) -> TextSide:

@@ -193,7 +193,8 @@ def checked_splits(table: pd.DataFrame, overlap_because: str = "") -> tuple[Rows
         )
     rows = tuple(np.flatnonzero(table["split"] == split) for split in ("train", "val"))
     if min(map(len, rows)) < 2:
-        raise ValueError(f"train has {len(rows[0])} and val {len(rows[1])} units; each needs at least 2")
+        sizes = f"train has {len(rows[0])} and val {len(rows[1])} units; each needs at least 2"
+        raise ValueError(f"{sizes}: correct column 'split', or give images of more patients")
     return rows
 
 

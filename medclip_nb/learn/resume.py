@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..files import held, whole, write_text
+from ..files import held, read_json, sha256, whole, write_text
 
 STATE = "training"  # folder inside the run's folder
 TRACE = "trace.csv"  # epoch, step and loss of each step, without a header
@@ -30,7 +31,7 @@ def save_state(folder: Path, about: dict, tensors: dict[str, dict[str, Tensor]],
     with whole(folder / STATE) as part:
         part.mkdir(parents=True)
         save_file(flat, part / "state.safetensors")
-        (part / "state.json").write_text(json.dumps(about))
+        (part / "state.json").write_text(json.dumps(about | {"sha256": sha256(part / "state.safetensors")}))
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> str:
@@ -44,15 +45,18 @@ def fingerprint(tensors: Iterable[Tensor]) -> str:
 def load_state(
     folder: Path, settings: dict, optimizer: torch.optim.Optimizer
 ) -> tuple[dict, dict[str, dict[str, Tensor]]] | None:
-    """What `save_state` wrote for a run of these settings; None if there is nothing, or it was another run's."""
+    """What `save_state` wrote for a run of these settings; None if there is nothing, or it was another run's.
+
+    Raises ValueError for a state that is not as it was written.
+    """
     file = folder / STATE / "state.json"
     if not file.exists():
         return None
-    about = json.loads(file.read_text())
-    if about["settings"] != json.loads(json.dumps(settings)):
+    about = read_json(file)
+    if about.get("settings") != json.loads(json.dumps(settings)):
         return None
     groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in load_file(file.with_name("state.safetensors")).items():
+    for name, tensor in _read_tensors(file.with_name("state.safetensors"), about.get("sha256", "")).items():
         group, key = name.split("/", 1)
         groups.setdefault(group, {})[key] = tensor
     moments: dict[int, dict[str, Tensor]] = {}
@@ -61,6 +65,16 @@ def load_state(
         moments.setdefault(int(number), {})[name] = tensor
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
     return about, groups
+
+
+def _read_tensors(file: Path, known: str) -> dict[str, Tensor]:
+    try:
+        if known in ("", sha256(file)):
+            return load_file(file)
+        why = "it was changed"
+    except (OSError, SafetensorError) as error:
+        why = str(error)
+    raise ValueError(f"{file}: cannot be gone on from ({why}); delete the folder {file.parent.name} to train from the start")
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Towers from folders that hold Hugging Face checkpoints. Only folders: nothing here reaches for the network."""
 
 import inspect
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,10 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..files import read_json
+
 UNUSED_HEAD = "pooler"  # many checkpoints come without it, and maps and means do not need it
+MOST_PER_BYTE = 4  # weights that a byte of a checkpoint may stand for: two in the tightest packing, and some that are missing
 PIXEL_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -99,13 +101,29 @@ def _load(folder: Path, pretrained: bool) -> tuple[nn.Module, list[str]]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    options = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+    # pickled weights can run code when they are read, so none are
+    options = {"local_files_only": True, "trust_remote_code": False, "output_loading_info": True, "use_safetensors": True}
     config = read_config(folder)
     with reading(folder):
         if not pretrained:
             return AutoModel.from_config(config, trust_remote_code=False), []
+        _refuse_enormous(folder, config)
         model, info = AutoModel.from_pretrained(folder, **options)
+    spoilt = next((name for name, weight in model.state_dict().items() if not bool(torch.isfinite(weight).all())), "")
+    if spoilt:
+        raise ValueError(f"{folder}: {spoilt} holds NaN or infinite weights; fetch the checkpoint anew")
     return model, sorted(key for key in info["missing_keys"] if UNUSED_HEAD not in key)
+
+
+def _refuse_enormous(folder: Path, config) -> None:
+    """Raises ValueError where a configuration asks for far more weights than the files hold, before memory is asked for."""
+    from transformers import AutoModel
+
+    with torch.device("meta"):
+        n_wanted = sum(weight.numel() for weight in AutoModel.from_config(config, trust_remote_code=False).parameters())
+    held = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if n_wanted > MOST_PER_BYTE * held > 0:
+        raise ValueError(f"config.json asks for {n_wanted} weights and the files hold {held} bytes")
 
 
 @contextmanager
@@ -113,14 +131,14 @@ def reading(folder: Path) -> Iterator[None]:
     """Whatever goes wrong inside becomes a ValueError in one line that names the folder."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, SafetensorError) as error:
         raise ValueError(f"{folder}: cannot be read as a checkpoint: {' '.join(str(error).split())}") from None
 
 
 def _pixel_scale(folder: Path, channels: int) -> Float[Tensor, "2 channel 1 1"]:
     """Mean and standard deviation of pixels in [0, 1]; halves leave [-1, 1] as it is."""
     found = [folder / name for name in PIXEL_FILES if (folder / name).is_file()]
-    about = json.loads(found[0].read_text(encoding="utf-8")) if found else {}
+    about = read_json(found[0]) if found else {}
     about = about.get("image_processor", about)
     values = (about.get("image_mean") or [0.5], about.get("image_std") or [0.5])
     if not about.get("do_normalize", True):

@@ -1,6 +1,8 @@
 """Text towers: MiniLM or a folder with a Hugging Face checkpoint. Frozen ones embed each text once ever; the rest is cache."""
 
 import hashlib
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..config import artifacts_dir
+from ..data.tables import is_blank
 from ..files import sha256, whole
 from .checkpoints import checkpoint_folder, load_part, read_config
 from .encoders import check_weights
@@ -19,6 +22,7 @@ MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TEXT_DIM = 384  # of MiniLM
 MAX_TOKENS = 256
+NOTHING_KNOWN = "hold no word that the text tower knows: their embeddings mean nothing"
 BATCH = 64
 MANY_TEXTS = 50_000  # above, one file for all (77 MB, written anew with each new text) gives way to shards
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # one of them is in every folder with a tokenizer
@@ -36,9 +40,17 @@ class TextTower(nn.Module):
         self.max_tokens = min(MAX_TOKENS, getattr(self.model.config, "max_position_embeddings", MAX_TOKENS))
 
     def tokens(self, texts: list[str]) -> Int[Tensor, "text 2 token"]:
-        """Ids and attention mask of each text, padded to the longest. Raises ValueError if one is blank."""
+        """Ids and attention mask of each text, padded to the longest. Raises ValueError if one is blank.
+
+        Warns of texts that are cut at `max_tokens`, and of those without any word that the tower knows.
+        """
         _refuse_blank(texts)
         found = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        cut = sum(bool(one.overflowing) for one in found.encodings or ())
+        unknown = int(torch.isin(found["input_ids"], torch.tensor(self.tokenizer.all_special_ids)).all(1).sum())
+        for n, what in ((cut, f"are longer than {self.max_tokens} tokens: the rest is not read"), (unknown, NOTHING_KNOWN)):
+            if n:
+                warnings.warn(f"{n} of {len(texts)} texts {what}", stacklevel=2)
         return torch.stack([found["input_ids"], found["attention_mask"]], dim=1)
 
     def forward(self, tokens: Int[Tensor, "b 2 token"]) -> Float[Tensor, "b dim"]:
@@ -80,7 +92,7 @@ def text_dim(tower: str | Path = MINILM) -> int:
 
 
 def _refuse_blank(texts: list[str]) -> None:
-    blank = [i for i, text in enumerate(texts) if not text.strip()]
+    blank = [i for i, text in enumerate(texts) if is_blank(text)]
     if blank:
         raise ValueError(f"text {blank[0]} is blank; {len(blank)} of {len(texts)} are. Drop these rows or fill them in")
 
@@ -131,10 +143,12 @@ def _content(folder: Path) -> str:
 
 
 def _read_cache(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
+    """What is kept there; nothing if the file is damaged: it is made again."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return {}
-    with np.load(path, allow_pickle=False) as stored:
-        return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
 
 
 def _write_cache(path: Path, known: dict[str, np.ndarray]) -> None:

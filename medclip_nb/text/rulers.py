@@ -56,6 +56,10 @@ def whole(rows: Rows, n: int) -> Float[np.ndarray, "item item"]:
 
 def cosines(emb: Float[np.ndarray, "text dim"]) -> Float[np.ndarray, "text text"]:
     """Cosine of each pair of embeddings (sentences or whole reports), below 0 taken as 0; a zero vector is like nothing."""
+    if not np.isfinite(emb).all():
+        raise ValueError(
+            f"row {int(np.argmin(np.isfinite(emb).all(1)))} of the embeddings holds NaN or infinite values; embed it anew"
+        )
     unit = emb / np.maximum(np.linalg.norm(emb, axis=1, keepdims=True), np.finfo(emb.dtype).tiny)
     return np.clip(unit @ unit.T, 0, 1)
 

@@ -167,6 +167,8 @@ def most_similar(rows: Rows, n: int, *, keep: int, n_rows: int = MOST_ROWS) -> s
 
     Takes `n_rows` rows at a time. Row by row: i may keep j without j keeping i.
     """
+    if min(n, keep) < 1:
+        raise ValueError(f"{n} items of which {keep} are to be kept: give at least one of each")
     parts, keep = [], min(keep, n)
     for start in range(0, n, n_rows):
         chosen = np.arange(start, min(start + n_rows, n))

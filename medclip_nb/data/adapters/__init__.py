@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..manifest import COLUMNS, ManifestError, all_columns, read_table
+from ..tables import listed
 from . import pictures, volumes
 from .class_folders import class_folders, find_class_folders
 from .dicom_tree import dicom_folder, find_dicom
@@ -49,7 +50,7 @@ def _folder_columns(table: pd.DataFrame, *, name: str) -> tuple[pd.DataFrame, li
     if "image" not in table.columns or not texts + labels:
         lacks = "image" if "image" not in table.columns else "text"
         hint = " (or 'label')" if lacks == "text" else ""
-        raise ManifestError(f"{name}: column {lacks!r} is missing{hint}; the CSV has {', '.join(table.columns)}")
+        raise ManifestError(f"{name}: column {lacks!r} is missing{hint}; the CSV has {listed(table.columns)}")
     table = table.rename(columns={c[0]: to for c, to in ((texts, "report"), (labels, "label")) if c})
     table = table.drop(columns=[c for c in table if c.startswith(IGNORED_PREFIX)])
     unknown = [c for c in table.columns if c not in COLUMNS]

@@ -57,7 +57,8 @@ def _series_folders(root: Path) -> Iterator[tuple[Path, Path]]:
     for folder, inside, names in os.walk(root):
         inside.sort()
         likely = sorted(n for n in names if Path(n).suffix.lower() in ("", *DICOM) and n != "DICOMDIR")[:3]
-        first = next((Path(folder, n) for n in likely if is_dicom(Path(folder, n))), None)
+        files = (Path(folder, n) for n in likely)
+        first = next((f for f in files if f.is_file() and is_dicom(f)), None)  # to open a pipe would be to wait for ever
         if first:
             yield Path(folder), first
 

@@ -13,7 +13,7 @@ from ..manifest import PATHS, all_columns, check, patients_across_splits
 from .balance import balance
 from .images import copies, image_values, orientation, recognisable, unreadable
 from .records import MOST_LOOKED_AT, Finding, Record, look, names, some
-from .texts import contradictions, persons, report_copies, words_of
+from .texts import contradictions, odd_characters, persons, report_copies, words_of
 
 SEVERITIES = ("serious", "warning", "note")
 MINOR_COLUMNS = ("modality", "age", "sex", "report")  # a wrong or missing value there makes a row poorer, not wrong
@@ -28,6 +28,8 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
     `attrs["faults"]` what `manifest.check` says of the cells, `attrs["words"]` by which names each header knows its patient.
     """
     table = check(all_columns(table), root=Path(table.attrs["root"]), name=table.attrs["name"], lenient=True)
+    unread = [i for i, column, _ in table.attrs["faults"] if column == "findings"]
+    table["findings"] = table["findings"].where(~np.isin(np.arange(len(table)), unread), "")  # told as faults, not read
     closed = {i for i, column, _ in table.attrs["faults"] if column in ("image", "mask")}
     records = look(table, closed) if len(table) <= MOST_LOOKED_AT else [Record()] * len(table)
     found = [finding for one in CHECKS for finding in one(table, records)]
@@ -68,6 +70,30 @@ def left_out(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
         yield Finding("not looked at", "note", [], what, advice)
 
 
+def exchanged_images(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Images that are not the ones whose sha256 the table has."""
+    told = zip(table["sha256"].str.lower(), records, strict=True)
+    rows = [i for i, (known, r) in enumerate(told) if known and r.sha256 and r.sha256 != known]
+    if rows:
+        what = f"{len(rows)} image{'s are' if len(rows) > 1 else ' is'} not what column 'sha256' says: {names(table, rows)}"
+        advice = "The files were changed after the table was written: restore them, or check the rows and empty the column."
+        yield Finding("exchanged image", "serious", [[i] for i in rows], what, advice)
+
+
+def similar_ids(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Patients whose ids differ in case, blanks or leading zeros only: 007 and 7 count as two, and may be one."""
+    ids = pd.Series(table["patient_id"].unique())
+    plain = ids.str.replace(r"[\W_]+", "", regex=True).str.casefold().str.lstrip("0")
+    alike = [ids[g].tolist() for p, g in plain.groupby(plain).indices.items() if p and len(g) > 1]
+    if alike:
+        rows = table.reset_index(drop=True).groupby("patient_id").indices
+        groups = [[int(i) for p in own for i in rows[p]] for own in alike]
+        told = some([" = ".join(own) for own in alike])
+        what = f"{len(alike)} group{'s' * (len(alike) > 1)} of patient ids that are nearly the same: {told}"
+        advice = "If they are one patient, write one id: else the same patient may be trained on and tested."
+        yield Finding("similar patient ids", "warning", groups, what, advice)
+
+
 def patient_overlap(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
     """Patients with rows in more than one split, and rows that are in none."""
     by_patient = table.reset_index(drop=True).groupby("patient_id")
@@ -87,12 +113,15 @@ CHECKS = (
     faults,
     left_out,
     patient_overlap,
+    similar_ids,
+    exchanged_images,
     unreadable,
     copies,
     report_copies,
     image_values,
     orientation,
     contradictions,
+    odd_characters,
     recognisable,
     persons,
     balance,

@@ -11,6 +11,11 @@ from .near import groups, near_texts
 from .records import MOST_LOOKED_AT, Finding, Record, names, pairs_named, some
 
 OTHER = {"left": "right", "right": "left"}
+# ligatures, full-width forms, control, direction and replacement characters; Latin and Cyrillic letters in one word
+ODD = re.compile(
+    "[\ufb00-\ufb06\uff01-\uff5e\x01-\x08\x0b\x0c\x0e-\x1f\u200b\u202a-\u202e\u2066-\u2069\ufffd]"
+    "|[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]"
+)
 STEM = 5  # letters by which a finding's word is known: "nodul" for nodule, nodules and nodular
 KINDS = {"known": "a name from the image's header"}
 NORMAL = "[]"  # what `findings` says of a study without any
@@ -69,6 +74,18 @@ def words_of(record: Record) -> set[str]:
     return set().union(*map(name_parts, persons))
 
 
+def odd_characters(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
+    """Reports with characters that look like others, or like nothing: rules and search pass over the words that hold them."""
+    rows = table["report"].reset_index(drop=True)
+    rows = [int(i) for i in rows.index[rows.map(lambda text: ODD.search(text) is not None)]]
+    if rows:
+        what = f"{len(rows)} report{'s' * (len(rows) > 1)} with ligatures, look-alike or control characters: {names(table, rows)}"
+        advice = (
+            "Normalise the texts (unicodedata.normalize('NFKC', text)); look-alike letters of another alphabet must be retyped."
+        )
+        yield Finding("odd characters", "warning", [[i] for i in rows], what, advice)
+
+
 def contradictions(table: pd.DataFrame, records: list[Record]) -> Iterator[Finding]:
     """Reports that give a finding's side otherwise than the truth does, where the truth is known."""
     wrong = {
@@ -87,7 +104,7 @@ def wrong_sides(report: str, findings: list[dict]) -> str:
     for finding in findings:
         stems = [word[:STEM] for word in finding["finding"].lower().split()]
         about = " ".join(s for s in sentences if all(stem in s for stem in stems))
-        other = OTHER.get(finding["side"])
+        other = OTHER.get(finding.get("side"))
         if other and re.search(rf"\b{other}\b", about) and not re.search(rf"\b({finding['side']}|both|bilateral\w*)\b", about):
             return f"{finding['side']} {finding['finding']} is called {other}"
     return ""
