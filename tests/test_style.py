@@ -17,6 +17,7 @@ LEVEL = {
     "__init__": 0,
     "config": 0,
     "files": 0,
+    "leash": 0,
     "data": 1,
     "text": 1,
     "model": 2,

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..files import held, whole, write_text
+from ..files import explained, held, whole, write_text
 
-STATE = "training"  # folder inside the run's folder
+STATE = "training.safetensors"  # in the run's folder
 TRACE = "trace.csv"  # epoch, step and loss of each step, without a header
 LOCK, OWNER = "training.lock", "training.owner"  # held while a process trains; who it is
 
@@ -27,10 +28,8 @@ def save_state(folder: Path, about: dict, tensors: dict[str, dict[str, Tensor]],
         for group, named in (*tensors.items(), ("optimizer", moments))
         for k, v in named.items()
     }
-    with whole(folder / STATE) as part:
-        part.mkdir(parents=True)
-        save_file(flat, part / "state.safetensors")
-        (part / "state.json").write_text(json.dumps(about))
+    with whole(folder / STATE) as part:  # one file: a folder cannot take another's place in one stroke
+        save_file(flat, part, metadata={"about": json.dumps(about)})
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> str:
@@ -45,14 +44,15 @@ def load_state(
     folder: Path, settings: dict, optimizer: torch.optim.Optimizer
 ) -> tuple[dict, dict[str, dict[str, Tensor]]] | None:
     """What `save_state` wrote for a run of these settings; None if there is nothing, or it was another run's."""
-    file = folder / STATE / "state.json"
+    file = folder / STATE
     if not file.exists():
         return None
-    about = json.loads(file.read_text())
+    with safe_open(file, "pt") as stored:
+        about = json.loads(stored.metadata()["about"])
     if about["settings"] != json.loads(json.dumps(settings)):
         return None
     groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in load_file(file.with_name("state.safetensors")).items():
+    for name, tensor in load_file(file).items():
         group, key = name.split("/", 1)
         groups.setdefault(group, {})[key] = tensor
     moments: dict[int, dict[str, Tensor]] = {}
@@ -91,5 +91,5 @@ def begin_trace(folder: Path, n_done: int) -> None:
 
 def trace_step(folder: Path, epoch: int, step: int, loss: float) -> None:
     """Adds a step to the trace, in one write."""
-    with (folder / TRACE).open("a") as file:
+    with explained(folder / TRACE), (folder / TRACE).open("a") as file:
         file.write(f"{epoch},{step},{loss!r}\n")
