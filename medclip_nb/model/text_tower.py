@@ -1,7 +1,9 @@
 """Text towers: MiniLM or a folder with a Hugging Face checkpoint. Frozen ones embed each text once ever; the rest is cache."""
 
 import hashlib
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -126,10 +128,11 @@ def _content(folder: Path) -> str:
 
 
 def _read_cache(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):  # none there, or damaged: made again
         return {}
-    with np.load(path, allow_pickle=False) as stored:
-        return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
 
 
 def _write_cache(path: Path, known: dict[str, np.ndarray]) -> None:
