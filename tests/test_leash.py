@@ -18,8 +18,6 @@ kernel = subprocess.Popen(["sleep", "99"], start_new_session=True)
 print(kernel.pid, flush=True)
 kernel.wait()
 """
-    "import subprocess, sys; p = subprocess.Popen(['sleep', '99'], start_new_session=True); print(p.pid, flush=True); p.wait()"
-)
 POOL = """
 import os, sys, time
 from concurrent.futures import ProcessPoolExecutor
