@@ -194,6 +194,15 @@ def folder():
         yield folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm(folder):
+    """Imports done once here need not be done in each child."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDCLIP_NB_HOME", str(folder / "home"))
+        for job in (state, reported, audited, cohort, embeddings, measured):
+            job(0)
+
+
 @pytest.fixture
 def home(folder, monkeypatch) -> Path:
     """The same for all jobs, so that what they leave is known once; emptied."""
