@@ -10,6 +10,7 @@ import zlib
 from datetime import date
 from pathlib import Path
 
+from ..config import artifacts_dir
 from ..files import held, sha256, whole, write_text
 from .catalog import card, local_copy
 
@@ -38,8 +39,8 @@ def get(name: str, *, accept_licence: bool, folder: str | Path | None = None, ti
         terms = f"licence: {about['licence']}; size: {about.get('size', 'unknown')}; see {about['homepage']}"
         raise DownloadError(f"{name}: {terms}; add --accept-licence if you agree to it")
     target = Path(folder) if folder else local_copy(name)
-    busy = f"{target}: another process downloads it; wait for its end"
-    with held(target.with_name(f".{target.name}.lock"), lambda: busy):
+    busy = f"{name}: another process downloads it; wait for its end"
+    with held(artifacts_dir() / "locks" / f"{name}.lock", lambda: busy):
         return _get(name, about, target, timeout_s=timeout_s)
 
 

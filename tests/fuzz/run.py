@@ -39,8 +39,8 @@ def manifests(data: bytes) -> None:
 
 
 def reports(data: bytes) -> None:
-    """Any text."""
-    properties.report_holds(data.decode("utf-8", "surrogatepass" if data[:1] == b"\xed" else "replace"))
+    """Any text, half characters included."""
+    properties.report_holds(data.decode("utf-8", "surrogateescape"))
 
 
 def similarities(data: bytes) -> None:
