@@ -4,13 +4,14 @@ Heavy imports wait until a command needs them.
 """
 
 import argparse
+import os
 import signal
 import sys
 import traceback
 from pathlib import Path
 
 from . import __version__, cli_data, cli_evaluate, cli_lab, cli_train, config
-from .files import one_line
+from .files import WriteError, explained, one_line
 
 EXAMPLES = {
     "": "examples:\n  medclip-nb check                is everything here, and how long will it take\n"
@@ -52,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
         return int(end.code or 0)
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        return args.command(args)
+        with explained(config.home()):
+            return _said(args.command(args))
     except KeyboardInterrupt:
         print("medclip-nb: interrupted", file=sys.stderr)
         return 130
@@ -61,6 +63,17 @@ def main(argv: list[str] | None = None) -> int:
             traceback.print_exc()
         print(f"medclip-nb: error: {one_line(str(error)) or type(error).__name__}", file=sys.stderr)
         return 2
+
+
+def _said(code: int) -> int:
+    """The exit code, once all that was printed has arrived, or nobody reads on."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try again at its end
+        if not isinstance(error, BrokenPipeError):
+            raise WriteError(f"the standard output cannot be written to: {error.strerror}; send it elsewhere") from None
+    return code
 
 
 def parser() -> argparse.ArgumentParser:

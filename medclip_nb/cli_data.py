@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import cli_deidentify, cli_prepare, config
-from .files import one_line
+from .files import one_line, whole
 
 EXAMPLES = {
     "data": "examples:\n  medclip-nb data list\n  medclip-nb data get mednist\n  medclip-nb data audit ./my_images",
@@ -95,7 +95,8 @@ def organs_command(args: argparse.Namespace) -> int:
     )
     print("".join(f"note: {note}\n" for note in organs.notes), end="")
     if args.output:
-        organ_page.picture(scan, organs).savefig(args.output, dpi=120, bbox_inches="tight")
+        with whole(args.output) as part:
+            organ_page.picture(scan, organs).savefig(part, dpi=120, bbox_inches="tight")
         print(args.output)
     return int(not usable.any())
 

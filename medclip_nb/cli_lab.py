@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from . import checkup, config
 from .cli_data import print_table
+from .files import whole
 
 EXAMPLES = {
     "check": "examples:\n  medclip-nb check                what is here, what is missing, how long lessons will take\n"
@@ -157,6 +158,6 @@ def writable_notebooks() -> Path:
     for source in sorted(p for p in shipped.rglob("*") if p.is_file()):
         target = copy / source.relative_to(shipped)
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            with whole(target) as part:
+                shutil.copyfile(source, part)
     return copy

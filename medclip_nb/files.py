@@ -1,41 +1,123 @@
 """Files: written so that nobody ever reads half of one, and hashed by content."""
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 import stat
-import threading
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 SETTLED_S = 2.0  # a file this old does not change without its time of change changing
+PART = ".part"  # how folders end that something is still being written in
+REMEDY = "free some space, or choose another folder (-o, or MEDCLIP_NB_HOME=FOLDER)"
+DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your share of the disk is full",
+    errno.EFBIG: "files may not become that large here",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "you may not write there",
+    errno.EPERM: "you may not write there",
+    errno.EIO: "the disk fails",
+}
+DAY_S = 86_400.0
+_HOST = socket.gethostname()
 _HASHES: dict[tuple, str] = {}
+
+
+class WriteError(OSError):
+    """A file that could not be written; the message is one line: what, why, and what to do."""
 
 
 @contextmanager
 def whole(path: str | Path, *, keep: bool = False) -> Iterator[Path]:
-    """A path beside `path` to write a file or a folder to; it takes `path`'s place when the block ends well.
+    """A path to write a file or a folder to; it takes `path`'s place when the block ends well.
 
-    Whatever goes wrong in between, an interrupt or a second process included, `path` holds the old content or the new. With
-    `keep` a folder that somebody else has put there meanwhile stays: for content that is the same whoever writes it.
+    Whatever goes wrong in between, an interrupt or a second process included, `path` holds the old content or the new; a folder
+    that is replaced may be missing if the process is killed in that very moment. With `keep` a folder that somebody else has put
+    there meanwhile stays: for content that is the same whoever writes it. What killed processes left beside `path` is deleted.
+    Raises WriteError if the disk is full or cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part-{path.name}")
-    try:
-        yield part
-        if part.is_dir() and not keep:
-            shutil.rmtree(path, ignore_errors=True)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        aside = Path(tempfile.mkdtemp(prefix=f".{_HOST}-{os.getpid()}-", suffix=PART, dir=path.parent))
         try:
-            part.replace(path)
-        except OSError:
-            if not (keep and path.is_dir()):
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+            yield aside / path.name
+            _put(aside / path.name, path, keep=keep)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put(new: Path, path: Path, *, keep: bool) -> None:
+    try:
+        if new.is_dir() and not keep:
+            _put_folder(new, path)
+        else:
+            new.replace(path)
+    except OSError:
+        if not (keep and path.is_dir()):
+            raise
+
+
+def _put_folder(new: Path, path: Path) -> None:
+    """A folder cannot be renamed onto another: the old one goes aside first, and comes back if the new one does not get there."""
+    old = Path(tempfile.mkdtemp(dir=new.parent)) / path.name
+    try:
+        with suppress(FileNotFoundError):
+            path.rename(old)
+        new.rename(path)
+    except BaseException as error:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        if getattr(error, "errno", None) not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        _put_folder(new, path)  # another process was faster; the last one wins
+
+
+@lru_cache(maxsize=1000)  # once in a process
+def sweep(folder: Path) -> None:
+    """Deletes what killed processes of this machine left in a folder, and what is a day old from any machine."""
+    for part in folder.glob(f".*{PART}"):
+        owner = re.fullmatch(r"\.(.+)-(\d+)-\w+", part.name.removesuffix(PART))
+        if owner and (_is_dead(int(owner[2])) if owner[1] == _HOST else _is_old(part)):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_dead(pid: int) -> bool:
+    import psutil
+
+    return not psutil.pid_exists(pid)
+
+
+def _is_old(part: Path) -> bool:
+    return part.exists() and time.time() - part.stat().st_mtime > DAY_S
+
+
+@contextmanager
+def explained(path: str | Path) -> Iterator[None]:
+    """Errors of the disk, by whatever library they are told, become WriteError with a path and what to do."""
+    try:
+        yield
+    except Exception as error:
+        about = Path(str(getattr(error, "filename", None) or path))
+        near = about.is_relative_to(Path(path).parent) or Path(path).is_relative_to(about)  # else something could not be read
+        if isinstance(error, WriteError) or not near or not (why := _why(error)):
+            raise
+        raise WriteError(f"{path}: cannot be written: {why}; {REMEDY}") from error
+
+
+def _why(error: Exception) -> str:
+    number = getattr(error, "errno", None) or next(iter(re.findall(r"os error (\d+)", str(error))), 0)  # safetensors is Rust
+    return DISK_ERRORS.get(int(number), "")
 
 
 @contextmanager
@@ -46,11 +128,12 @@ def held(lock: str | Path, busy: Callable[[], str]) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # torch needs it
 
-    Path(lock).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        own = FileLock(lock, timeout=0).acquire()
-    except Timeout:
-        raise ValueError(busy()) from None
+    with explained(lock):
+        Path(lock).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            own = FileLock(lock, timeout=0).acquire()
+        except Timeout:
+            raise ValueError(busy()) from None
     with own:
         yield
 
@@ -85,7 +168,7 @@ def sha256(path: str | Path) -> str:
     """
     about = os.stat(path)
     if stat.S_ISDIR(about.st_mode):
-        inside = sorted(p for p in Path(path).rglob("*") if p.is_file() and not p.name.startswith("."))
+        inside = sorted(p for p in Path(path).rglob("*") if p.is_file() and "/." not in f"/{p.relative_to(path).as_posix()}")
         lines = "".join(f"{p.relative_to(path).as_posix()} {sha256(p)}\n" for p in inside)
         return hashlib.sha256(lines.encode()).hexdigest()
     key = (str(path), about.st_ino, about.st_size, about.st_mtime_ns)

@@ -17,6 +17,7 @@ LEVEL = {
     "__init__": 0,
     "config": 0,
     "files": 0,
+    "leash": 0,
     "data": 1,
     "text": 1,
     "model": 2,
@@ -164,6 +165,81 @@ def test_no_error_is_swallowed_and_no_input_is_checked_by_assert(path):
     nodes = list(ast.walk(tree(path)))
     assert [n.lineno for n in nodes if isinstance(n, ast.ExceptHandler) and n.type is None] == []
     assert [n.lineno for n in nodes if isinstance(n, ast.Assert)] == []
+
+
+WRITERS = (
+    "write_bytes",
+    "savefig",
+    "to_csv",
+    "to_parquet",
+    "savez",
+    "save_file",
+    "copyfile",
+    "mkdir",
+    "save",
+    "save_as",
+    "extractall",
+)
+# where a file is written by other means than `whole`, `write_text` or `explained`, and why that is no half file
+BARE = {
+    "__main__.py": "the null device",
+    "bench.py": "into a temporary folder",
+    "data/download.py": "unpack and _place fill the part of a `whole`",
+    "data/adapters/volumes.py": "`converted` gives them the part of a `whole`",
+    "data/phantoms/cohort.py": "kept_study gives _fill the part of a `whole`",
+    "data/phantoms/head/cohort.py": "the same",
+    "data/phantoms/formats.py": "writes what it is told to, the part of a `whole`",
+    "explore/examples.py": "into memory",
+    "explore/evaluate_page.py": "into memory",
+    "show/uris.py": "into memory",
+    "show/widget_parts.py": "into memory",
+    "files.py": "is `whole` itself",
+    "learn/checkpoint.py": "_copy_tower is called inside a `whole`",
+    "pages/execute.py": "into a temporary folder",
+}
+
+
+def bare_writers(module: ast.Module) -> list[int]:
+    """Lines that write a file outside of a `with whole(...)` or `explained(...)`: a call of WRITERS, or open() for writing."""
+    inside = {
+        id(node)
+        for block in ast.walk(module)
+        if isinstance(block, ast.With) and {"whole", "explained"} & {_name(item.context_expr) for item in block.items}
+        for node in ast.walk(block)
+    }
+    calls = [n for n in ast.walk(module) if isinstance(n, ast.Call) and id(n) not in inside]
+    return [n.lineno for n in calls if _writes(n)]
+
+
+def _name(node: ast.expr) -> str:
+    function = node.func if isinstance(node, ast.Call) else node
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _writes(call: ast.Call) -> bool:
+    modes = [
+        a.value for a in (*call.args[:2], *(k.value for k in call.keywords if k.arg == "mode")) if isinstance(a, ast.Constant)
+    ]
+    if _name(call) == "open":
+        return any(isinstance(m, str) and len(m) <= 3 and set(m) & set("wax+") and set(m) <= set("rwaxbt+") for m in modes)
+    if _name(call) == "write_text":
+        return isinstance(call.func, ast.Attribute)  # ours is a function of its own
+    text_only = _name(call) == "to_csv" and not call.args  # gives a text
+    called = call.func.value if isinstance(call.func, ast.Attribute) else None
+    ours = _name(call) == "save" and (called is None or _name(called) in ("run_times", "bench", "claims", "self"))
+    return _name(call) in WRITERS and not text_only and not ours
+
+
+@pytest.mark.parametrize("path", MODULES, ids=label)
+def test_files_are_written_whole(path):
+    found, name = bare_writers(tree(path)), path.relative_to(PACKAGE).as_posix()
+    assert found == [] or name in BARE, f"lines {found}: write through files.whole or files.write_text, or say in BARE why not"
+
+
+def test_the_writing_test_sees_bare_writers_and_no_others():
+    code = "Path(a).write_text(t)\nopen(a, 'wb')\np.open('a')\nt.to_csv(p)\nplt.savefig(p)\nwith whole(a) as part:\n"
+    code += "    part.write_text(t)\n    t.to_csv(part)\nwrite_text(a, t)\nt.to_csv(index=False)\nopen(a)\nopen(a, 'rb')\n"
+    assert bare_writers(ast.parse(code)) == [1, 2, 3, 4, 5]
 
 
 def test_importing_the_package_is_light():

@@ -18,6 +18,7 @@ import pandas as pd
 
 from .. import config
 from ..files import whole, write_text
+from ..leash import end_with_parent
 from .tables import Cells
 
 SEEDS = (0, 1, 2)
@@ -87,6 +88,7 @@ def _one_thread() -> None:
 
     from ..learn.plan import keep_freed_memory
 
+    end_with_parent()
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(1)
     keep_freed_memory()

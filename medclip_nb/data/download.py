@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from ..files import sha256, whole, write_text
+from ..config import artifacts_dir
+from ..files import held, sha256, whole, write_text
 from .catalog import card, local_copy
 
 TIMEOUT_S = 60.0  # without a byte from the server
@@ -23,6 +24,7 @@ MOST_UNTOLD = 100 * 2**30  # bytes of a file whose size neither the card nor the
 LOOPBACK = ("localhost", "127.0.0.1", "::1")  # the only hosts that need no encryption
 CHUNK = 2**16  # bytes read at a time
 MOST_UNPACKED = 200  # times the archive's own bytes, at most: an archive that swells more is a bomb
+RECORD = "download.json"  # in the folder: what was downloaded
 UNPACKS = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
@@ -46,16 +48,24 @@ def get(name: str, *, accept_licence: bool, folder: str | Path | None = None, ti
         terms = f"licence: {about['licence']}; size: {about.get('size', 'unknown')}; see {about['homepage']}"
         raise DownloadError(f"{name}: {terms}; add --accept-licence if you agree to it")
     target = Path(folder) if folder else local_copy(name)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DownloadError(f"{target}: is already there; delete it to download anew, or name another folder")
+    busy = f"{name}: another process downloads it; wait for its end"
+    with held(artifacts_dir() / "locks" / f"{name}.lock", lambda: busy):
+        return _get(name, about, target, timeout_s=timeout_s)
+
+
+def _get(name: str, about: dict, target: Path, *, timeout_s: float) -> Path:
     waiting = target.with_name(f"{target.name}.download")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        if (target / RECORD).exists():  # killed right after it was whole
+            shutil.rmtree(waiting, ignore_errors=True)
+        raise DownloadError(f"{target}: is already there; delete it to download anew, or name another folder")
     files = [fetch(file, waiting, timeout_s=timeout_s) for file in about["files"]]
     with whole(target) as part:
         part.mkdir(parents=True)
         for file in files:
             _place(file, part)
         record = {"name": name, "licence": about["licence"], "date": date.today().isoformat(), "files": _measured(files, about)}
-        write_text(part / "download.json", json.dumps(record, indent=1))
+        write_text(part / RECORD, json.dumps(record, indent=1))
     shutil.rmtree(waiting)
     return target
 

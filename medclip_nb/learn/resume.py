@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..files import held, read_json, sha256, whole, write_text
+from ..files import explained, held, whole, write_text
 
-STATE = "training"  # folder inside the run's folder
+STATE = "training.safetensors"  # in the run's folder
 TRACE = "trace.csv"  # epoch, step and loss of each step, without a header
 LOCK, OWNER = "training.lock", "training.owner"  # held while a process trains; who it is
 
@@ -28,10 +28,8 @@ def save_state(folder: Path, about: dict, tensors: dict[str, dict[str, Tensor]],
         for group, named in (*tensors.items(), ("optimizer", moments))
         for k, v in named.items()
     }
-    with whole(folder / STATE) as part:
-        part.mkdir(parents=True)
-        save_file(flat, part / "state.safetensors")
-        (part / "state.json").write_text(json.dumps(about | {"sha256": sha256(part / "state.safetensors")}))
+    with whole(folder / STATE) as part:  # one file: a folder cannot take another's place in one stroke
+        save_file(flat, part, metadata={"about": json.dumps(about), "hash": _hash(flat)})
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> str:
@@ -49,14 +47,14 @@ def load_state(
 
     Raises ValueError for a state that is not as it was written.
     """
-    file = folder / STATE / "state.json"
+    file = folder / STATE
     if not file.exists():
         return None
-    about = read_json(file)
+    about, tensors = _read(file)
     if about.get("settings") != json.loads(json.dumps(settings)):
         return None
     groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in _read_tensors(file.with_name("state.safetensors"), about.get("sha256", "")).items():
+    for name, tensor in tensors.items():
         group, key = name.split("/", 1)
         groups.setdefault(group, {})[key] = tensor
     moments: dict[int, dict[str, Tensor]] = {}
@@ -67,14 +65,22 @@ def load_state(
     return about, groups
 
 
-def _read_tensors(file: Path, known: str) -> dict[str, Tensor]:
+def _read(file: Path) -> tuple[dict, dict[str, Tensor]]:
     try:
-        if known in ("", sha256(file)):
-            return load_file(file)
-        why = "it was changed"
-    except (OSError, SafetensorError) as error:
-        why = str(error)
-    raise ValueError(f"{file}: cannot be gone on from ({why}); delete the folder {file.parent.name} to train from the start")
+        with safe_open(file, "pt") as stored:
+            told = stored.metadata() or {}
+        about, tensors = json.loads(told.get("about", "")), load_file(file)
+    except (OSError, ValueError, SafetensorError) as error:
+        about, tensors, why = {}, {}, str(error)
+    else:
+        why = "" if told.get("hash") == _hash(tensors) else "it was changed"
+    if why:
+        raise ValueError(f"{file}: cannot be gone on from ({why}); delete it to train from the start")
+    return about, tensors
+
+
+def _hash(tensors: dict[str, Tensor]) -> str:
+    return fingerprint(tensors[name] for name in sorted(tensors))
 
 
 @contextmanager
@@ -105,7 +111,7 @@ def begin_trace(folder: Path, n_done: int) -> None:
 
 def trace_step(folder: Path, epoch: int, step: int, loss: float) -> None:
     """Adds a step to the trace, in one write."""
-    with (folder / TRACE).open("a") as file:
+    with explained(folder / TRACE), (folder / TRACE).open("a") as file:
         file.write(f"{epoch},{step},{loss!r}\n")
 
 

@@ -111,7 +111,7 @@ def _small_cohort(seed: int, defects: tuple[str, ...]) -> tuple[pd.DataFrame, di
     """CT and radiographs of one small cohort in one table, and where its faults are."""
     smoke = PRESETS["smoke"]
     root = artifacts_dir() / "cohorts" / f"audit-v{phantoms.VERSION}-{'faults' if defects else 'clean'}-{seed}"
-    if not (root / "radiographs.csv").exists():
+    if not (root / "manifest.csv").exists():  # it comes last
         sizes = {"n_train": smoke.n_train, "n_val": smoke.n_val, "n_test": smoke.n_test, "size": smoke.volume_size}
         phantoms.write_cohort(root, **sizes, seed=seed, defects=defects)
     scans, pictures = (read_manifest(root / name, lenient=True) for name in ("manifest.csv", "radiographs.csv"))

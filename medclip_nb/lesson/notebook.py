@@ -16,7 +16,7 @@ import pandas as pd
 from ..config import PRESETS, Preset, choose, run_dir
 from ..data.catalog import Dataset, load
 from ..data.manifest import digest
-from ..files import write_text
+from ..files import whole, write_text
 from ..measure.statistics import Score
 from ..show.plots import set_style
 
@@ -127,9 +127,9 @@ def finish(
 
     `reads_data` False is for a lesson that has looked at no dataset: none is loaded to be named.
     """
-    lesson.folder.mkdir(parents=True, exist_ok=True)
     if thumbnail is not None:
-        thumbnail.savefig(lesson.folder / "thumbnail.png", dpi=80, bbox_inches="tight")
+        with whole(lesson.folder / "thumbnail.png") as part:
+            thumbnail.savefig(part, dpi=80, bbox_inches="tight")
     about = {
         "lesson": lesson.number,
         "title": title,

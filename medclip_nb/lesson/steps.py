@@ -11,7 +11,7 @@ from ..config import HEAD_TOWER, PRETRAINED_TOWER, RECIPES, SLICE_TOWER, Recipe
 from ..data.phantoms import caption
 from ..data.selfcheck import check_first_batch, small_map
 from ..data.studies import Units, load_units
-from ..files import sha256
+from ..files import sha256, write_text
 from ..learn.checkpoint import from_pretrained, save_model
 from ..learn.organ_pairs import OrganPairs
 from ..learn.pairs import ImagePairs
@@ -76,8 +76,7 @@ def hand_over(lesson: Lesson, folder: Path, *, model: TextSide, units: Units, hi
 
 def save(lesson: Lesson, folder: Path, model: TextSide, *, images: np.ndarray, history: pd.DataFrame, recipe: Recipe) -> Path:
     """The model folder and the history; what a first batch is compared with later is the mean of some training images."""
-    folder.mkdir(parents=True, exist_ok=True)
-    history.to_csv(folder / "history.csv", index=False)
+    write_text(folder / "history.csv", history.to_csv(index=False))
     card = model_card(lesson, history, recipe)
     table, contract = lesson.data.manifest, lesson.data.contract
     training = [sha256(lesson.data.root / name) for name in table.loc[table["split"] == "train", "image"]]

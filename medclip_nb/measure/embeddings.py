@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from ..data.studies import Units
+from ..files import whole
 from ..model.dual_encoder import TextSide
 
 BATCH = 256
@@ -25,10 +26,10 @@ class EmbeddingTable:
 
     def save(self, folder: str | Path, name: str) -> None:
         """Writes NAME.safetensors and NAME.parquet."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.rows.to_parquet(folder / f"{name}.parquet")
-        save_file({"vectors": np.ascontiguousarray(self.vectors)}, folder / f"{name}.safetensors")
+        with whole(Path(folder) / f"{name}.parquet") as part:
+            self.rows.to_parquet(part)
+        with whole(Path(folder) / f"{name}.safetensors") as part:
+            save_file({"vectors": np.ascontiguousarray(self.vectors)}, part)
 
     @classmethod
     def load(cls, folder: str | Path, name: str) -> "EmbeddingTable":

@@ -2,8 +2,9 @@
 
 import hashlib
 import warnings
-import zipfile
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -143,11 +144,10 @@ def _content(folder: Path) -> str:
 
 
 def _read_cache(path: Path) -> dict[str, np.ndarray]:
-    """What is kept there; nothing if the file is damaged: it is made again."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):  # none there, or damaged: made again
         return {}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 
 from .. import config
+from ..leash import kill_tree
 from .tidy import private_names, scrub, tidy
 
 PARAMETERS = ("PRESET", "SEED", "DATASET")
@@ -34,12 +35,13 @@ class Runner:
             with self._lock:
                 if self.stopped:
                     return -1
-                # a session of its own: Ctrl-C reaches this process alone, which then ends the others in order
+                # a session of its own: Ctrl-C reaches this process alone, which then ends the others in order; stdin is the leash
                 process = subprocess.Popen(
-                    command, cwd=cwd, env=env, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, start_new_session=True
+                    command, cwd=cwd, env=env, stdout=sink, stderr=sink, stdin=subprocess.PIPE, start_new_session=True
                 )
                 self._running.add(process)
-            code = process.wait()
+            with process.stdin:
+                code = process.wait()
         with self._lock:
             self._running.discard(process)
         return code
@@ -49,23 +51,7 @@ class Runner:
         with self._lock:
             self.stopped = True
             for process in self._running:
-                _kill_tree(process.pid)
-
-
-def _kill_tree(pid: int):
-    # a kernel has a session of its own, so killing the group would leave it running
-    import psutil
-
-    try:
-        parent = psutil.Process(pid)
-        family = [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    for process in family:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+                kill_tree(process.pid)
 
 
 def execute(path: Path, parameters: dict, *, runner: Runner, one_thread: bool) -> tuple[nbformat.NotebookNode, str | None]:
@@ -98,7 +84,17 @@ def _read_either(result: Path, source: Path) -> nbformat.NotebookNode:
 def _command(source: Path, result: Path, parameters: dict) -> list[str]:
     options = ["--no-progress-bar", "--kernel", "python3", "--language", "python", "--cwd", str(source.parent)]
     # JSON is YAML: unlike `-p`, it keeps "007" a text
-    return [sys.executable, "-m", "papermill", str(source), str(result), *options, "-y", json.dumps(parameters)]
+    return [
+        sys.executable,
+        "-m",
+        "medclip_nb.leash",
+        "papermill",
+        str(source),
+        str(result),
+        *options,
+        "-y",
+        json.dumps(parameters),
+    ]
 
 
 def kernel_environment() -> dict[str, str]:

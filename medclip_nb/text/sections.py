@@ -8,7 +8,8 @@ from .vocabulary import ABBREVIATIONS, SECTIONS
 MAX_SENTENCE = 1000  # characters; what runs on longer is cut at a space, so that the work stays linear
 _LOOKALIKE = str.maketrans({"–": "-", "—": "-", "−": "-", "‐": "-", "‑": "-", "×": "x", "’": "'", "“": '"', "”": '"', "·": "•"})
 _LOOKALIKE |= {0xFF01 + i: 0x21 + i for i in range(94)}  # full-width letters and signs, as East Asian systems write them
-_TAG = re.compile(r"<(?:script|style)\b[^<]*|</?[a-z!][^<>]*>|&(?:nbsp|#160|lt|gt|amp|quot);", re.IGNORECASE)
+# a tag that is never closed loses its bracket, or it would end where a later tag was
+_TAG = re.compile(r"<(?:script|style)\b[^<]*|</?[a-z!][^<>]*>|<(?=/?[a-z!])|&(?:nbsp|#160|lt|gt|amp|quot);", re.IGNORECASE)
 _BLOCK = re.compile(r"</?(?:p|br|div|li|ul|ol|tr|td|th|table|h\d|script|style)\b", re.IGNORECASE)
 _NAMES = "|".join(f"(?P<{name}>{'|'.join(spellings)})" for name, spellings in SECTIONS.items())
 _MORE = r"(?: ?(?:and|[&/]) ?\w{4,15})?(?: \([^()\n]{0,40}\))?"  # "FINDINGS AND IMPRESSION", "FINDINGS (CT chest)"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny import save_bert
 
 from medclip_nb.data import cache
@@ -13,7 +14,7 @@ from medclip_nb.learn.resume import STATE, load_state, save_state
 from medclip_nb.model import text_tower
 
 from . import Kind
-from .checkpoints import Change, replaced
+from .checkpoints import Change
 from .making import guarded
 
 
@@ -28,8 +29,8 @@ def state(folder: Path, *, change: Change, seed: int = 0) -> object:
 
 def half_written(folder: Path) -> object:
     """A state that a kill left half-written beside a whole one."""
-    (folder / ".1-1.part-training").mkdir(parents=True)
-    (folder / ".1-1.part-training" / "state.json").write_text('{"settings": ')
+    (folder / ".elsewhere-1-x.part").mkdir(parents=True)
+    (folder / ".elsewhere-1-x.part" / STATE).write_bytes(b"half")
     return state(folder, change=lambda f: None)[0]["settings"]
 
 
@@ -49,11 +50,19 @@ def damaged_image(folder: Path) -> object:
     return bool((cache.fetch("hostile/x", lambda: array) == array).all())
 
 
+def rewritten(file: Path, tensors: dict[str, torch.Tensor], **about: str) -> None:
+    """The state with other tensors, or with other words about it."""
+    with safe_open(file, "pt") as stored:
+        told = stored.metadata()
+    save_file(tensors, file, metadata=told | about)
+
+
 STATES = {
-    "state cut short": (lambda f: (f / "state.safetensors").write_bytes(b"half"), r"state\.safetensors: cannot be gone on from"),
-    "state without tensors": (lambda f: (f / "state.safetensors").unlink(), r"state\.safetensors: cannot be gone on from"),
-    "state with other tensors": (lambda f: save_file({"model/weight": torch.ones(2)}, f / "state.safetensors"), "it was changed"),
-    "state.json cut short": (replaced("state.json", b'{"settings": '), r"state\.json: is no JSON"),
+    "state cut short": (lambda f: f.write_bytes(f.read_bytes()[:100]), "cannot be gone on from"),
+    "state that is empty": (lambda f: f.write_bytes(b""), "cannot be gone on from"),
+    "state with other tensors": (lambda f: rewritten(f, {"model/weight": torch.ones(2)}), "it was changed"),
+    "state without words about it": (lambda f: save_file({"model/weight": torch.ones(2)}, f), "cannot be gone on from"),
+    "words about a state cut short": (lambda f: rewritten(f, load_file(f), about='{"settings": '), "cannot be gone on from"),
 }
 REFUSED = [(name, expect, partial(state, change=change)) for name, (change, expect) in STATES.items()]
 REPAIRED = [

@@ -29,7 +29,17 @@ def find_medmnist(path: Path) -> Path | None:
 
 
 def medmnist(file: Path, about: dict) -> Layout:
-    """One row per image; the organ is its body part and its text."""
+    """One row per image; the organ is its body part and its text. Raises ManifestError for a file that is none of MedMNIST's."""
+    try:
+        return _medmnist(file, about)
+    except (OSError, ManifestError):
+        raise
+    except Exception as error:  # zipfile, zlib, numpy and Pillow raise a dozen kinds; each means the same to the user
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ManifestError(f"{file}: cannot be read as MedMNIST ({why}); download it anew") from error
+
+
+def _medmnist(file: Path, about: dict) -> Layout:
     solid = "3d" in file.name
     names, suffix = about["labels_3d" if solid else "labels_2d"], ".nii.gz" if solid else ".png"
     root = converted(file.stem, [file], lambda part: _write_npz(file, part, suffix))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ... import config
 from ...files import sha256, whole, write_text
+from ...leash import end_with_parent
 from ..manifest import save_manifest
 from .defects import known, plant
 from .formats import write_files
@@ -117,7 +118,8 @@ def written(
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         try:
             yield from pool.map(write, roots, visits, [size] * len(visits), chunksize=8)
         finally:
