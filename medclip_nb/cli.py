@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import __version__, cli_data, cli_evaluate, cli_lab, cli_train, config
+from . import __version__, cli_data, cli_evaluate, cli_lab, cli_measure, cli_train, config
 from .files import WriteError, explained, one_line
 
 EXAMPLES = {
@@ -26,15 +26,10 @@ EXAMPLES = {
     "  medclip-nb experiment ./my_ct --recipe ct_glip -o reports/my_ct\n"
     "  medclip-nb experiment ./my_mr --recipe selip --pooling grid mean attention\n"
     "  medclip-nb experiment ./my_images --again   anew, also what is finished",
-    "bench": "examples:\n  medclip-nb bench                        everything; minutes, on an idle machine\n"
-    "  medclip-nb bench --quick                everything in small: whether it works\n"
-    "  medclip-nb bench image_cache -o bench.json",
-    "claims": "examples:\n  medclip-nb claims                       all studies, three seeds; an hour on two cores\n"
-    "  medclip-nb claims pooling --seed 0 1    one study, two seeds; what was trained before is kept\n"
-    "  medclip-nb claims slices --commit       the table into notebooks/results/",
     **cli_lab.EXAMPLES,
     **cli_data.EXAMPLES,
     **cli_evaluate.EXAMPLES,
+    **cli_measure.EXAMPLES,
     **cli_train.EXAMPLES,
 }
 
@@ -86,8 +81,7 @@ def parser() -> argparse.ArgumentParser:
     _add_experiment(commands)
     cli_evaluate.add_commands(commands, _command_parser)
     cli_train.add_commands(commands, _command_parser)
-    _add_claims(commands)
-    _add_bench(commands)
+    cli_measure.add_commands(commands, _command_parser)
     cli_lab.add_commands(commands, _command_parser)
     return top
 
@@ -138,66 +132,6 @@ def experiment_command(args: argparse.Namespace) -> int:
     page, outcomes = grid.run(args.data, asked, preset=args.preset, folder=folder, again=args.again)
     print(page)
     return int(any(outcome.error for outcome in outcomes))
-
-
-def _add_claims(commands):
-    claims = _command_parser(commands.add_parser, "claims", help="Train each method with several seeds; write tables.")
-    claims.add_argument("studies", nargs="*", metavar="NAME", help="slices, pooling; all when none is given")
-    claims.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
-    claims.add_argument("--seed", type=cli_train.seed, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
-    claims.add_argument("-o", "--output", metavar="DIR", help="folder of the tables (default: reports/claims)")
-    claims.add_argument("--commit", action="store_true", help="write the tables where the lessons read them (preset cpu)")
-    claims.set_defaults(command=claims_command)
-
-
-def claims_command(args: argparse.Namespace) -> int:
-    """Runs studies and prints where their tables are; an interrupted one goes on from the trainings that are done."""
-    from .claims import runner
-
-    seeds = tuple(dict.fromkeys(args.seed))
-    if args.commit and (args.preset != "cpu" or len(seeds) < 3):
-        raise ValueError("--commit goes with preset cpu and at least three different seeds")
-    folder = config.shipped("notebooks") / "results" if args.commit else Path(args.output or config.reports_dir() / "claims")
-    tables = runner.run(args.studies, preset=args.preset, seeds=seeds)
-    print(*runner.save(tables, folder), sep="\n")
-    return 0
-
-
-def _add_bench(commands):
-    bench = _command_parser(commands.add_parser, "bench", help="Measure what is fast here beside its rivals, in one run.")
-    names = "start_up, course_times, text_similarity, retrieval, slice_pooling, zero_shot, loss_memory, loss_time, image_cache"
-    names += ", audit_growth, training_step; all when none is given"
-    bench.add_argument("names", nargs="*", metavar="NAME", help=names)
-    bench.add_argument("--quick", action="store_true", help="small sizes: whether it works, not how fast it is")
-    bench.add_argument("-o", "--output", metavar="FILE", help="JSON, with a PNG beside it (default: reports/bench.json)")
-    bench.set_defaults(command=bench_command)
-
-
-def bench_command(args: argparse.Namespace) -> int:
-    """Runs benchmarks; prints tables, and writes JSON and a figure."""
-    from . import bench
-
-    path = Path(args.output) if args.output else config.reports_dir() / "bench.json"
-    found = bench.run(args.names, path, quick=args.quick)
-    from .show.benches import bench_figure, save  # what starts slowly comes after the names were looked at
-
-    columns = list(found["rows"][0])
-    cli_data.print_table([columns, *(["-" if row[c] is None else str(row[c]) for c in columns] for row in found["rows"])])
-    for curve in found["curves"]:
-        _print_curve(curve)
-    figure = bench_figure(found["rows"], found["curves"], about=bench.about(found))
-    print(bench.about(found), path, save(figure, path.with_suffix(".png")), sep="\n")
-    return 0
-
-
-def _print_curve(curve: dict) -> None:
-    print()
-    sizes = [n for n, _ in next(iter(curve["points"].values()))]
-    rows = [[f"{curve['what']}, {curve['unit']}", *(f"{n:,}" for n in sizes), "exponent"]]
-    for way, points in curve["points"].items():
-        figures = {n: str(figure) for n, figure in points}
-        rows.append([way, *(figures.get(n, "-") for n in sizes), str(curve["exponents"][way])])
-    cli_data.print_table(rows)
 
 
 def run_command(args: argparse.Namespace) -> int:

@@ -84,15 +84,8 @@ def organs_command(args: argparse.Namespace) -> int:
     if args.model:
         table["nearest name"] = organ_page.nearest_names(Path(args.model), scan, organs, usable)
     table["millilitres"] = table["millilitres"].map("{:.1f}".format, na_action="ignore")
-    print_table(
-        [
-            list(table),
-            *(
-                ["-" if cell != cell or cell is None else str(cell) for cell in row]
-                for row in table.astype(object).where(table.notna(), None).to_numpy()
-            ),
-        ]
-    )
+    cells = table.astype(object).where(table.notna(), None).to_numpy()
+    print_table([list(table), *(["-" if cell is None else str(cell) for cell in row] for row in cells)])
     print("".join(f"note: {note}\n" for note in organs.notes), end="")
     if args.output:
         with whole(args.output) as part:

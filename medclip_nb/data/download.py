@@ -155,7 +155,7 @@ def _refuse_elsewhere(file: dict, response, **_) -> None:
     target = urljoin(response.url, response.headers["location"])
     asked, sent = urlsplit(file["url"]), urlsplit(target)
     if sent.hostname not in (asked.hostname, *file.get("hosts", ())):
-        raise DownloadError(f"the server sends on to {sent.scheme}://{sent.hostname}, which the card does not name; not followed")
+        raise DownloadError(f"the server sends on to {target}, a host that the card does not name; not followed")
     refuse_open(target)
 
 

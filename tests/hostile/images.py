@@ -132,7 +132,7 @@ COMMANDS = {  # refused by a command
         lambda f: command("data", "check", table(f, "a.png")),
     ),
     "pipe in a table": (
-        r"a\.png: is neither a file nor a folder",
+        r"row 2, column 'image': 'a\.png' is neither a file nor a folder",
         lambda f: command("data", "check", table(pipe(f).parent, "a.png"), "--images"),
     ),
 }

@@ -122,7 +122,7 @@ REFUSED = [
     *((name, expect, partial(cells, columns=columns)) for name, (columns, expect) in CELLS.items()),
     ("sha256 of another file", r"row 2, column 'sha256': .*0\.png", other_file),
     ("link out of the folder", r"row 2.*leaves", partial(placed, make=lambda p: p.symlink_to("../../bystander.txt"))),
-    ("link to itself", r"row 2.*does not exist", partial(placed, make=lambda p: p.symlink_to(p.name))),
+    ("link to itself", r"row 2.*is neither a file nor a folder", partial(placed, make=lambda p: p.symlink_to(p.name))),
     ("link to a device", r"row 2.*leaves", partial(placed, make=lambda p: p.symlink_to("/dev/zero"))),
     ("pipe for an image", r"row 2, column 'image': '0\.png' is neither", partial(placed, make=os.mkfifo)),
     ("pipe for a table", r"manifest\.csv: is no file that can be read", partial(placed, make=os.mkfifo, inside="manifest.csv")),

@@ -81,7 +81,7 @@ def reads(text: bytes | str, **columns: list) -> tuple:
 REFUSED = [
     *((name, expect, partial(file, content=content)) for name, (content, expect) in FILES.items()),
     ("spreadsheet called .csv", r"t\.csv: .*(UTF-8|null byte)", workbook),
-    ("half a parquet file", r"t\.parquet: unknown kind", half_a_parquet),
+    ("half a parquet file", r"t\.parquet: is not a parquet file", half_a_parquet),
 ]
 REPAIRED = [
     ("BOM", "is no part of the first column's name", *reads("\ufeff" + TEXT, image=["0.png", "1.png", "2.png"])),

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ...files import whole
 from ..adapters.class_folders import SPLIT_FOLDERS
 from ..class_lists import ORGAN_CLASSES
 from ..readers import DICOM, NIFTI, PICTURES
@@ -61,8 +62,7 @@ def read_secret(key: str | Path | None, *, outside: Path) -> Secret:
     if key.resolve().is_relative_to(outside.resolve()):
         raise ValueError(f"{key}: the key would lie with the copies, in {outside}; keep it elsewhere")
     if not key.exists():
-        key.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with whole(key) as part, os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(SALT_BYTES))
     text = key.read_text(encoding="ascii", errors="replace").strip()
     if len(text) != 2 * SALT_BYTES or set(text) - set("0123456789abcdef"):
