@@ -135,7 +135,7 @@ def check_command(args: argparse.Namespace) -> int:
 
     if Path(args.data).is_file() and not args.data.lower().endswith((".csv", ".parquet", ".npz", ".tgz")):
         return _describe(Path(args.data))
-    dataset = catalog.load(args.data, config.PRESETS[args.preset], columns=catalog.SKELETON)
+    dataset = catalog.load(args.data, config.PRESETS[args.preset], columns=(*catalog.SKELETON, "sha256"))
     table = dataset.manifest
     spacings = _open_all(dataset) if args.images else {}
     people, seen = table["patient_id"].nunique(), "images opened" if args.images else "files are there"

@@ -1,6 +1,7 @@
 """What lesson 07 asks of CT-GLIP: states, truth, prompts and scores."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -223,6 +224,7 @@ def test_every_finding_that_is_drawn_has_a_phrase():
 @pytest.mark.parametrize("form", ["crops", "map"])
 def test_a_model_trains_on_organs_and_says_how_well(units, form):
     plan, recipe = ct_glip.organ_plan(PRESETS["smoke"], seed=0), RECIPES["ct_glip"]
+    plan = replace(plan, precision="no")  # bf16 is refused for volumes of so few slices
     model = build_organ_encoder(recipe, NAMES, channels=1, seed=0, form=form)
     history = pretrain(model, OrganPairs(units, recipe, form=form), recipe=recipe, plan=plan)
     assert len(history) == plan.epochs

@@ -173,14 +173,14 @@ ELSEWHERE = ("http://evil.invalid/a.zip", "//evil.invalid/a.zip", "http://localh
 @pytest.mark.parametrize("elsewhere", ELSEWHERE)
 def test_a_server_that_sends_on_to_another_host_is_not_followed(offer, tmp_path, elsewhere):
     offer(f"a.zip?to={elsewhere}")
-    assert "which the card does not name; not followed" in refusal()
+    assert "a host that the card does not name; not followed" in refusal()
     assert Server.seen == ["/a.zip"]
     assert left_over(tmp_path) == []
 
 
 def test_a_hop_to_the_same_host_is_followed_and_the_next_one_elsewhere_is_not(offer, tmp_path):
     offer("x.zip?to=/y?to=http://evil.invalid/a.zip")
-    assert "which the card does not name" in refusal()
+    assert "that the card does not name" in refusal()
     assert Server.seen == ["/x.zip", "/y"]
     offer("x.zip?to=/a.zip")
     assert (get("toys", accept_licence=True) / "b").exists()

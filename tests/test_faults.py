@@ -13,6 +13,7 @@ import signal
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import faulty
 import nbformat
@@ -24,6 +25,8 @@ from faulty import child, count, leftovers, tree
 from properties import npz_bytes
 
 from medclip_nb import bench, config, files
+from medclip_nb.bench.rows import Row
+from medclip_nb.claims import runner, studies
 from medclip_nb.config import PRESETS, RECIPES
 from medclip_nb.data import cache, catalog, download, phantoms
 from medclip_nb.data.adapters.volumes import medmnist
@@ -33,7 +36,6 @@ from medclip_nb.explore import grid
 from medclip_nb.explore.arms import Arm
 from medclip_nb.learn.checkpoint import save_model
 from medclip_nb.learn.resume import begin_trace, save_state, trace_step
-from medclip_nb.lesson import claims, studies
 from medclip_nb.measure.embeddings import EmbeddingTable
 from medclip_nb.model import text_tower
 from medclip_nb.model.dual_encoder import build_model
@@ -92,7 +94,9 @@ def audited(turn: int) -> None:
 
 
 def measured(turn: int) -> None:
-    bench.save([{"name": "x", "value": turn}], config.reports_dir() / "bench.json")
+    row = Row("x", float(turn), None, "s", "")
+    with mock.patch.multiple(bench, machine=dict, measure=lambda name, quick: [row]):
+        bench.run(["start_up"], config.reports_dir() / "bench.json")
 
 
 def timed(turn: int) -> None:
@@ -107,10 +111,10 @@ def claimed(turn: int) -> None:
     table = lambda cells, preset: pd.DataFrame({"value": [float(c["scores"].mean()) for c in cells.values()]})  # noqa: E731
     study = SimpleNamespace(cell=lambda *_: arrays, variants=("a", "b"), needs=(), table=table)
     studies.STUDIES = {"x": study}
-    claims._fill = lambda name, variants, preset, seeds: [
-        claims._run_cell(name, v, s, preset) for v in variants for s in seeds if not claims._file(name, v, s, preset).exists()
+    runner._fill = lambda name, variants, preset, seeds: [
+        runner._run_cell(name, v, s, preset) for v in variants for s in seeds if not runner._file(name, v, s, preset).exists()
     ]
-    claims.save(claims.run(["x"], preset="smoke", seeds=(0,)), config.reports_dir() / "claims")
+    runner.save(runner.run(["x"], preset="smoke", seeds=(0,)), config.reports_dir() / "claims")
 
 
 def state(turn: int) -> None:

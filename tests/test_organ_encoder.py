@@ -9,12 +9,13 @@ from test_organ_units import NAMES, toy_units
 from toy import toy_features
 
 from medclip_nb.config import RECIPES
-from medclip_nb.data.preprocessing import ct_contract
+from medclip_nb.data.preprocessing import mr_contract
 from medclip_nb.learn.checkpoint import from_pretrained, save_model
 from medclip_nb.model.encoders import image_tower
 from medclip_nb.model.organ_encoder import FORMS, OrganConfig, OrganEncoder, build_organ_encoder
 from medclip_nb.model.organ_pooling import ORGAN_POOLINGS
 
+CONTRACT = mr_contract((4, 8, 8))
 UNITS, ROWS = toy_units(unused=((0, "spleen"), (4, "liver"))), np.array([0, 4, 5])
 KINDS = [(form, pooling) for form in FORMS for pooling in ORGAN_POOLINGS]
 
@@ -147,10 +148,10 @@ def test_what_there_is_not_is_named(change, message):
 def test_a_model_that_comes_back_gives_identical_embeddings(tmp_path, form, pooling):
     model, images, seen = encoder(form, pooling), UNITS.images(ROWS, form=form), np.zeros((1, 4, 4, 4))
     model.centre_texts(toy_features(4))
-    folder = save_model(model, tmp_path / "model", contract=ct_contract((4, 8, 8)), seen=seen, card="")
+    folder = save_model(model, tmp_path / "model", contract=CONTRACT, seen=seen, card="")
     again, contract, _ = from_pretrained(folder)
     assert type(again) is OrganEncoder
-    assert (again.config, contract, again.training) == (model.config, ct_contract((4, 8, 8)), False)
+    assert (again.config, contract, again.training) == (model.config, CONTRACT, False)
     assert torch.equal(again.encode_images(*images), model.encode_images(*images))
     assert torch.equal(again(images, toy_features(4)), model(images, toy_features(4)))
 

@@ -17,7 +17,7 @@ import pandas as pd
 from ..files import sha256, whole
 from .tables import SEEN, ManifestError, marked, read_table, unmarked
 
-__all__ = ["ManifestError", "read_table"]  # for whoever reads tables of other layouts
+__all__ = ["ManifestError", "read_table"]
 SPLITS = ("train", "val", "test")
 REQUIRED = ("study_id", "patient_id", "image", "report")
 # column -> what it means; the order is the order in a saved file
@@ -42,7 +42,8 @@ COLUMNS = {
     "licence": "SPDX name or a sentence",
 }
 MODALITIES = ("CT", "MR", "CR", "DX")
-TRUTH = 'a JSON list of {"organ": ..., "finding": ...}'
+TRUTH_KEYS = ({"organ", "finding"}, {"location", "signal"})
+TRUTH = 'a JSON list of {"organ": ..., "finding": ...} or {"location": ..., "signal": ...}'
 PATHS = ("image", "mask", "lesions")
 SAID = {"field_uniqueness": "is already used above; give every row its own"}  # where pandera's own word says too little
 Fault = tuple[int, str, str]  # number of the row (from 0), column, what is wrong
@@ -125,12 +126,11 @@ def split_by_patient(patient_ids, *, shares=(0.7, 0.1, 0.2), seed: int = 0) -> n
 
     Patients, not rows, are shuffled; shares are of rows and are met as closely as whole patients allow.
     """
-    patient_ids = np.asarray(patient_ids)
-    patients, counts = np.unique(patient_ids, return_counts=True)
+    patients, counts = np.unique(np.asarray(patient_ids), return_counts=True)
     order = np.random.default_rng(seed).permutation(len(patients))
     middle = (np.cumsum(counts[order]) - counts[order] / 2) / counts.sum()
     which = np.searchsorted(np.cumsum(shares)[:-1], middle, side="right")
-    return np.array(SPLITS)[which[np.argsort(order)]][np.searchsorted(patients, patient_ids)]
+    return np.array(SPLITS)[which[np.argsort(order)]][np.searchsorted(patients, np.asarray(patient_ids))]
 
 
 def patients_across_splits(table: pd.DataFrame) -> list[str]:
@@ -142,8 +142,8 @@ def patients_across_splits(table: pd.DataFrame) -> list[str]:
 def exchanged(table: pd.DataFrame) -> list[int]:
     """Positions of the rows whose image is there and is not the one that column `sha256` was written for."""
     paths = [Path(table.attrs["root"]) / name for name in table["image"]]
-    told = zip(paths, table["image"], table["sha256"].str.lower(), strict=True)
-    return [i for i, (path, name, known) in enumerate(told) if name and known and path.exists() and sha256(path) != known]
+    told = enumerate(zip(paths, table["image"], table["sha256"].str.lower(), strict=True))
+    return [i for i, (path, name, known) in told if name and known and path.exists() and sha256(path) != known]
 
 
 def digest(table: pd.DataFrame) -> str:
@@ -192,7 +192,7 @@ def _is_truth(text: str) -> bool:
         found = json.loads(text or "[]")
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, list) and all(isinstance(f, dict) and {"organ", "finding"} <= set(f) for f in found)
+    return isinstance(found, list) and all(isinstance(f, dict) and any(keys <= set(f) for keys in TRUTH_KEYS) for f in found)
 
 
 def path_faults(table: pd.DataFrame, root: Path, must_exist: bool) -> Iterator[Fault]:

@@ -173,8 +173,8 @@ def _joined(norm: _BatchNorm, team: Team, x: Float[Tensor, "b channel *space"]) 
         _track(norm, mean.detach(), var.detach(), counts.sum(0)[0])
     shape = (1, -1, *[1] * (x.ndim - 2))
     scale = norm.weight * torch.rsqrt(var + norm.eps)
-    centred = wide - mean.view(shape)  # first: where values hardly differ from their mean, scale and mean * scale are large
-    return (centred * scale.view(shape) + norm.bias.view(shape)).to(x.dtype)
+    # in the order in which PyTorch does it, so that one process and several round alike
+    return (wide * scale.view(shape) + (norm.bias - mean * scale).view(shape)).to(x.dtype)
 
 
 @torch.no_grad()
