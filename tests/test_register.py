@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from medclip_nb.claims import organs, radclip, register, tables
+from medclip_nb.claims import organs, radclip, register, tables, towers
 from medclip_nb.claims.register import CLAIMS, HOLDS, NOT_MEASURED, NOT_SHOWN, REVERSED, Claim, judged, seed_interval, verdict
 from medclip_nb.claims.studies import STUDIES
 from medclip_nb.config import PRESETS
@@ -63,9 +63,11 @@ def test_every_claim_names_a_study_and_variants_that_it_has():
     assert {c.paper for c in CLAIMS} == set(register.PAPERS)
 
 
-@pytest.mark.parametrize("claim", [c for c in CLAIMS if c.study in ("pooling", "organs", "organ_ideas")], ids=lambda c: c.says)
+@pytest.mark.parametrize(
+    "claim", [c for c in CLAIMS if c.study in ("pooling", "towers", "organs", "organ_ideas")], ids=lambda c: c.says
+)
 def test_what_a_claim_compares_is_compared_in_its_study(claim):
-    bases = radclip._bases if claim.study == "pooling" else organs.bases_of
+    bases = {"pooling": radclip._bases, "towers": towers._bases}.get(claim.study, organs.bases_of)
     assert claim.base in bases(claim.variant, list(STUDIES[claim.study].variants))
 
 

@@ -36,7 +36,11 @@ RETRIEVAL = (*NDCG, "image to text, R@1", "text to image, R@1")
 AUC, FOCAL, DIFFUSE = "AUC against normal", "AUC, focal findings", "AUC, diffuse findings"
 FEW = "distinct, 150 studies"
 IDEAS = ("organs alone", "dictionary", "similar sentences", "slice attention")
+GENERAL = "ImageNet, as it is"
 RADCLIP = [
+    ("domain pretraining beats the general tower, probe", "towers", "RadCLIP", GENERAL, "AUC within organ, probe"),
+    ("domain pretraining beats the general tower, captions", "towers", "RadCLIP", GENERAL, "AUC within organ, captions"),
+    ("domain pretraining beats the general tower, matching", "towers", "RadCLIP", GENERAL, "caption of a sick slice, R@1"),
     ("attention over slices beats the mean, focal findings", "pooling", "self_attention", "mean", FOCAL),
     ("attention over slices beats the maximum, focal findings", "pooling", "self_attention", "max", FOCAL),
     ("attention over slices beats the mean, diffuse findings", "pooling", "self_attention", "mean", DIFFUSE),
