@@ -7,11 +7,13 @@ from . import config
 from .cli_data import print_table
 from .cli_train import seed
 
+N_SEEDS = 5
 EXAMPLES = {
     "bench": "examples:\n  medclip-nb bench                        everything; minutes, on an idle machine\n"
     "  medclip-nb bench --quick                everything in small: whether it works\n"
     "  medclip-nb bench image_cache -o bench.json",
-    "claims": "examples:\n  medclip-nb claims                       all studies, three seeds; an hour on two cores\n"
+    "claims": "examples:\n  medclip-nb claims                       all studies, five seeds; many hours on two cores\n"
+    "  medclip-nb claims --preset smoke --seed 0 1   the same in small, minutes: whether it works, not what is true\n"
     "  medclip-nb claims pooling --seed 0 1    one study, two seeds; what was trained before is kept\n"
     "  medclip-nb claims slices --commit       the table into notebooks/results/",
 }
@@ -25,9 +27,9 @@ def add_commands(commands, command_parser) -> None:
 
 def _add_claims(commands, command_parser) -> None:
     claims = command_parser(commands.add_parser, "claims", help="Train each method with several seeds; write tables.")
-    claims.add_argument("studies", nargs="*", metavar="NAME", help="slices, pooling; all when none is given")
+    claims.add_argument("studies", nargs="*", metavar="NAME", help="slices, pooling, organs, selip, ...; all when none is given")
     claims.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
-    claims.add_argument("--seed", type=seed, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
+    claims.add_argument("--seed", type=seed, nargs="+", default=list(range(N_SEEDS)), help="one training each (default: 0 to 4)")
     claims.add_argument("-o", "--output", metavar="DIR", help="folder of the tables (default: reports/claims)")
     claims.add_argument("--commit", action="store_true", help="write the tables where the lessons read them (preset cpu)")
     claims.set_defaults(command=claims_command)

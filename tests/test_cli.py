@@ -272,13 +272,13 @@ def test_claims_write_a_table_and_say_where(studied, capsys, home):
     assert cli.main(["claims", "toy", "--preset", "smoke", "--seed", "4", "2", "4"]) == 0
     assert studied == [(["toy"], {"preset": "smoke", "seeds": (4, 2)})]
     file = home / "reports" / "claims" / "toy.csv"
-    assert capsys.readouterr().out == f"{file}\n"
+    assert capsys.readouterr().out == f"{file}\n{file.with_name('claims.csv')}\n"
     assert file.read_text() == "variant,value\na,0.1235\n"
 
 
 def test_claims_go_where_they_are_told(studied, capsys, home):
     assert cli.main(["claims", "-o", str(home / "here")]) == 0
-    assert studied == [([], {"preset": "cpu", "seeds": (0, 1, 2)})]
+    assert studied == [([], {"preset": "cpu", "seeds": (0, 1, 2, 3, 4)})]
     assert (home / "here" / "toy.csv").exists()
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from medclip_nb.claims import organs, radclip, register, tables
-from medclip_nb.claims.register import CLAIMS, HOLDS, NOT_SHOWN, REVERSED, Claim, judged, seed_interval, verdict
+from medclip_nb.claims import organs, radclip, register, tables, towers
+from medclip_nb.claims.register import CLAIMS, HOLDS, NOT_MEASURED, NOT_SHOWN, REVERSED, Claim, judged, seed_interval, verdict
 from medclip_nb.claims.studies import STUDIES
 from medclip_nb.config import PRESETS
 
@@ -48,14 +48,12 @@ def test_a_row_has_both_scores_the_effect_and_what_it_rests_on():
     assert row["seeds_low"] < 0.1 < row["seeds_high"]
 
 
-def test_claims_of_studies_that_were_not_run_are_left_out():
-    assert len(judged({}, (CLAIM,))) == 0
-
-
-def test_a_table_without_the_comparison_is_refused():
+def test_a_claim_whose_comparison_no_table_has_was_not_measured():
     table = table_of([0.8], [0.7], (0.1, 0.0, 0.2))
-    with pytest.raises(ValueError, match="the table of toy lacks 'new' less 'old' in 'AUC'"):
-        judged({"toy": table[table["seed"] != "minus old"]}, (CLAIM,))
+    for tables_ in ({}, {"toy": table[table["seed"] != "minus old"]}, {"toy": table[table["variant"] == "new"]}):
+        row = judged(tables_, (CLAIM,)).iloc[0]
+        assert row["verdict"] == NOT_MEASURED
+        assert row[["effect", "value", "n"]].isna().all()
 
 
 def test_every_claim_names_a_study_and_variants_that_it_has():
@@ -65,9 +63,11 @@ def test_every_claim_names_a_study_and_variants_that_it_has():
     assert {c.paper for c in CLAIMS} == set(register.PAPERS)
 
 
-@pytest.mark.parametrize("claim", [c for c in CLAIMS if c.study in ("pooling", "organs", "organ_ideas")], ids=lambda c: c.says)
+@pytest.mark.parametrize(
+    "claim", [c for c in CLAIMS if c.study in ("pooling", "towers", "organs", "organ_ideas")], ids=lambda c: c.says
+)
 def test_what_a_claim_compares_is_compared_in_its_study(claim):
-    bases = radclip._bases if claim.study == "pooling" else organs.bases_of
+    bases = {"pooling": radclip._bases, "towers": towers._bases}.get(claim.study, organs.bases_of)
     assert claim.base in bases(claim.variant, list(STUDIES[claim.study].variants))
 
 

@@ -29,14 +29,14 @@ UNTRAINED = ("untrained_mean", "untrained_prompt")  # stage 1 alone, its caption
 
 
 @lru_cache(maxsize=1)
-def _torso(preset: config.Preset) -> tuple[Dataset, Units]:
+def torso(preset: config.Preset) -> tuple[Dataset, Units]:
     data = catalog.load("torso", preset)
     return data, load_units(data)
 
 
 def slices_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
     """Stage 1 under one recipe: scores of the test slices; the model stays in the cell's folder."""
-    data, units = _torso(preset)
+    data, units = torso(preset)
     recipe, folder = config.RECIPES[variant], cell_folder("slices", variant, seed, preset)
     model = build_model(recipe, image_tower=config.SLICE_TOWER, channels=units.images.shape[1], seed=seed)
     pairs = ImagePairs(units, embed_texts(units.texts), recipe)
@@ -52,7 +52,7 @@ def slices_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
 
 def slices_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Mean AUC over findings, among slices of the same region and among slices that show the organ."""
-    _, units = _torso(preset)
+    _, units = torso(preset)
     images, _ = _test_slices(units)
     truths = {within: radclip.slice_truth(units, images, within=within) for within in ("region", "organ")}
     scores = runs_of(cells, "scores")
@@ -61,7 +61,7 @@ def slices_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
 
 def pooling_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
     """Stage 2 with one pooling, on the slice encoder of the same seed: scores of the test studies, and report retrieval."""
-    data, units = _torso(preset)
+    data, units = torso(preset)
     encoder, _, _ = from_pretrained(cell_folder("slices", BASE, seed, preset) / "model")
     volumes = radclip.volumes(encoder, data, units)
     test = volumes.rows("test")
@@ -87,7 +87,7 @@ def pooling_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np
 
 def pooling_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Mean AUC over focal and over diffuse findings, and R@1 and R@10 of report to study."""
-    data, units = _torso(preset)
+    data, units = torso(preset)
     table = data.manifest[data.manifest["split"] == "test"].sort_values("study_id")
     truth, focal, scores = radclip.volume_truth(table), radclip.focal(units), runs_of(cells, "scores")
     rows = []

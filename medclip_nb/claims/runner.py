@@ -19,9 +19,12 @@ import pandas as pd
 from .. import config
 from ..files import whole, write_text
 from ..leash import end_with_parent
+from ..lesson.claims import read
+from .register import judged
 from .tables import Cells
 
-SEEDS = (0, 1, 2)
+SEEDS = tuple(range(5))
+SUMMARY = "claims"  # name of the table of verdicts
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,16 @@ def run(names: list[str] | None = None, *, preset: str = "cpu", seeds: tuple[int
 
 
 def save(tables: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """One CSV per study."""
-    return [write_text(folder / f"{name}.csv", table.round(4).to_csv(index=False)) for name, table in tables.items()]
+    """One CSV per study, and the verdicts on every claim by all tables that the folder then has."""
+    from .studies import STUDIES
+
+    written = [_write(table, folder / f"{name}.csv") for name, table in tables.items()]
+    there = {name: file for name in STUDIES if (file := folder / f"{name}.csv").exists()}
+    return [*written, _write(judged({name: read(file) for name, file in there.items()}), folder / f"{SUMMARY}.csv")]
+
+
+def _write(table: pd.DataFrame, path: Path) -> Path:
+    return write_text(path, table.round(4).to_csv(index=False))
 
 
 def cell_folder(study: str, variant: str, seed: int, preset: config.Preset) -> Path:

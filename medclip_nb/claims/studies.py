@@ -1,11 +1,12 @@
 """All studies by name."""
 
 from ..model.pooling import POOLINGS
-from . import heads, organs, radclip, transfer
+from . import heads, organs, radclip, towers, transfer
 from .runner import Study
 
 STUDIES = {
     "slices": Study(("radclip", "radclip_organ", "radclip_true"), radclip.slices_cell, radclip.slices_table),
+    "towers": Study(towers.VARIANTS, towers.towers_cell, towers.towers_table, needs=towers.NEEDS),
     "pooling": Study(
         (*POOLINGS, f"attention_4{radclip.END_TO_END}", *radclip.UNTRAINED),
         radclip.pooling_cell,

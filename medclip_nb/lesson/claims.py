@@ -1,5 +1,7 @@
 """The tables of `medclip-nb claims` as the lessons read them: what was found over several seeds, beside the reader's own run."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from .. import config
@@ -8,7 +10,12 @@ from ..measure.statistics import Score
 
 def published(name: str) -> pd.DataFrame:
     """The table of a study as it lies beside the lessons: preset cpu, several seeds."""
-    return pd.read_csv(config.shipped("notebooks") / "results" / f"{name}.csv", keep_default_na=False, na_values=[""])
+    return read(config.shipped("notebooks") / "results" / f"{name}.csv")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A study's table as `medclip-nb claims` writes it."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def difference(name: str, variant: str, measure: str, *, base: str = "") -> Score:

@@ -1,0 +1,193 @@
+"""The study behind RadCLIP's first claim, and its rivals: towers that learnt from captions, labels, ImageNet, or nothing.
+
+All are asked the same of slices of the synthetic CT: which finding is there, by a linear probe on what the tower gives and by
+captions; and which caption belongs to a slice. A tower without texts gets them by ridge regression to sentence embeddings.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+
+from .. import config
+from ..data.studies import Units, draw_epoch
+from ..learn.augment import moved_together
+from ..learn.checkpoint import from_pretrained
+from ..learn.plan import descend, plan
+from ..lesson import radclip
+from ..measure import transfer
+from ..measure.embeddings import embed_chosen
+from ..measure.retrieval import chance_recall_at, first_ranks, recall_at
+from ..model.dual_encoder import DualEncoder, build_model
+from ..model.text_tower import embed_texts
+from .radclip import BASE, torso
+from .runner import cell_folder
+from .tables import Cells, auc_rows, mean_rows, runs_of
+
+N_READ = {"train": 8000, "val": 2000}  # slices that probes and regressions read, at most
+AT_A_TIME = 256
+PENALTIES = (1e1, 1e2, 1e3, 1e4, 1e5)  # of the regression to texts
+GENERAL, UNTRAINED, LABELS = "ImageNet, as it is", "untrained", "labels instead of captions"
+CAPTIONS = {"RadCLIP": BASE, "RadCLIP, as published": "radclip"}  # -> whose model, of the study "slices"
+VARIANTS = (GENERAL, UNTRAINED, LABELS, *CAPTIONS)
+NEEDS = tuple(("slices", variant) for variant in CAPTIONS.values())
+PROBE, ZERO_SHOT, MATCHED = "AUC within organ, probe", "AUC within organ, captions", "caption of a sick slice, R@1"
+Splits = dict[str, np.ndarray]
+
+
+def towers_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
+    """What one tower tells of the test slices."""
+    _, units = torso(preset)
+    images = {split: _images(units, split, seed) for split in ("train", "val", "test")}
+    truths = {split: _truth(preset, split, tuple(own.tolist())) for split, own in images.items()}
+    names = truths["test"].names
+    labels = {split: _labels(truth, names) for split, truth in truths.items()}
+    if variant == LABELS:
+        model, out = fit_findings(units, names, preset=preset, seed=seed)
+    else:
+        model = _tower(variant, units, seed, preset)
+    read = {split: features(model, units, own) for split, own in images.items()}
+    found = {"probe": transfer.probe(read, labels)["test"]}
+    if variant == LABELS:
+        return found | {"captions": _logits(model, out, units, images["test"])}
+    emb, text_of = _own_space(model, units, images["test"]) if variant in CAPTIONS else _regressed(units, images, read)
+    prompts = text_of([radclip.caption(place, name) for place in _places(units) for name in names])
+    where = _rows(units, images["test"])["body_part"].map(_places(units).index).to_numpy()
+    scores = np.einsum("sd,snd->sn", emb, prompts.reshape(len(_places(units)), len(names), -1)[where])
+    sick = _sick(units, images["test"])
+    captions, true = _true_captions(units, images["test"][sick])
+    return found | {"captions": scores, "ranks": first_ranks(emb[sick] @ text_of(captions).T, true)}
+
+
+def towers_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
+    """Mean AUC by probe and by captions, and how often the first caption for a slice is true of it."""
+    _, units = torso(preset)
+    images = _images(units, "test", 0)
+    truth, sick = _truth(preset, "test", tuple(images.tolist())), images[_sick(units, images)]
+    patients = _rows(units, sick)["patient_id"].to_numpy(str)
+    hits = {v: {s: recall_at(r, 1) for s, r in own.items()} for v, own in runs_of(cells, "ranks").items()}
+    rows = auc_rows(runs_of(cells, "probe"), PROBE, truth, preset, bases=_bases)
+    rows += auc_rows(runs_of(cells, "captions"), ZERO_SHOT, truth, preset, bases=_bases)
+    chance = chance_recall_at(_true_captions(units, sick)[1], 1)
+    return pd.DataFrame([*rows, *mean_rows(hits, MATCHED, patients, chance=chance, preset=preset, bases=_bases)])
+
+
+def _bases(variant: str, variants: list[str]) -> list[str]:
+    return [base for base in (GENERAL, UNTRAINED, LABELS) if base in variants and base != variant]
+
+
+def fit_findings(units: Units, names: tuple[str, ...], *, preset: config.Preset, seed: int) -> tuple[DualEncoder, nn.Linear]:
+    """A tower of RadCLIP's kind that learns the findings from labels: the slices, the steps and the rate that RadCLIP has."""
+    how, recipe = plan(preset, seed=seed), config.RECIPES[BASE]
+    model = build_model(recipe, image_tower=config.SLICE_TOWER, channels=units.images.shape[1], seed=seed).train()
+    out, rng, rows = nn.Linear(model.image_head[0].dim, len(names)), np.random.default_rng(seed), units.rows("train")
+    table, number = units.table, {name: i for i, name in enumerate(names)}
+    shown = table[table["finding"] != ""].groupby("image")["finding"].agg(set)
+    drawn: list[int] = []
+
+    def loss() -> Tensor:
+        nonlocal drawn
+        if len(drawn) < how.batch_size:
+            drawn = draw_epoch(units, rows, rng, normals=recipe.normals).tolist()
+        picked, drawn = table["image"].to_numpy()[drawn[: how.batch_size]], drawn[how.batch_size :]
+        wanted = torch.zeros(len(picked), len(names))
+        for i, image in enumerate(picked):
+            wanted[i, [number[f] for f in shown.get(image, ()) if f in number]] = 1
+        images = moved_together(torch.from_numpy(units.images[picked]), rng)
+        return binary_cross_entropy_with_logits(out(model.features(images)), wanted)
+
+    n_steps = how.epochs * (len(draw_epoch(units, rows, rng, normals=recipe.normals)) // how.batch_size)
+    descend([([*model.parameters(), *out.parameters()], how.learning_rate)], loss, n_steps=max(1, n_steps))
+    return model.eval(), out.eval()
+
+
+@torch.inference_mode()
+def features(model: DualEncoder, units: Units, images: Int[np.ndarray, " slice"]) -> Float[np.ndarray, "slice width"]:
+    """What a probe reads of some slices."""
+    parts = [torch.from_numpy(units.images[images[i : i + AT_A_TIME]]) for i in range(0, len(images), AT_A_TIME)]
+    return torch.cat([model.features(part).float() for part in parts]).numpy()
+
+
+def _tower(variant: str, units: Units, seed: int, preset: config.Preset) -> DualEncoder:
+    if variant in CAPTIONS:
+        return from_pretrained(cell_folder("slices", CAPTIONS[variant], seed, preset) / "model")[0]
+    name = config.PRETRAINED_TOWER if variant == GENERAL else config.SLICE_TOWER
+    return build_model(config.RECIPES["clip"], image_tower=name, channels=units.images.shape[1], seed=seed).eval()
+
+
+@torch.inference_mode()
+def _logits(model: DualEncoder, out: nn.Linear, units: Units, images: np.ndarray) -> Float[np.ndarray, "slice finding"]:
+    return out(torch.from_numpy(features(model, units, images))).numpy()
+
+
+def _own_space(model: DualEncoder, units: Units, images: np.ndarray):
+    """Embeddings of slices, and of texts, as the model learnt them."""
+
+    @torch.inference_mode()
+    def text_of(texts: list[str]) -> Float[np.ndarray, "text dim"]:
+        return model.encode_texts(embed_texts(texts)).numpy()
+
+    return embed_chosen(model, units.images, images), text_of
+
+
+def _regressed(units: Units, images: Splits, read: Splits):
+    """Slices by ridge regression from a tower's features to the sentence embeddings of their captions."""
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
+    texts = embed_texts(units.texts)
+    mean = texts[_rows(units, images["train"])["text_id"].to_numpy()].mean(0)
+    centred = normalize(texts - mean, dim=1).numpy()
+    wanted = {split: centred[_rows(units, images[split])["text_id"].to_numpy()] for split in ("train", "val")}
+    scaler = StandardScaler().fit(read["train"])
+    x = {split: scaler.transform(part) for split, part in read.items()}
+    fitted = [Ridge(alpha).fit(x["train"], wanted["train"]) for alpha in PENALTIES]
+    best = max(fitted, key=lambda model: (_unit(model.predict(x["val"])) * wanted["val"]).sum(1).mean())
+    return _unit(best.predict(x["test"])), lambda said: normalize(embed_texts(said) - mean, dim=1).numpy()
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+
+
+def _sick(units: Units, images: np.ndarray) -> Bool[np.ndarray, " slice"]:
+    """Which slices show a finding: of the others most share the caption of their region, which is no matching."""
+    return np.isin(images, units.table["image"][units.table["finding"] != ""])
+
+
+def _true_captions(units: Units, images: np.ndarray) -> tuple[list[str], Bool[np.ndarray, "slice caption"]]:
+    own = units.table[units.table["image"].isin(images)].groupby("image")["text_id"].agg(set).reindex(images)
+    ids = sorted(set().union(*own))
+    return [units.texts[i] for i in ids], np.array([[i in here for i in ids] for here in own])
+
+
+@lru_cache(maxsize=8)
+def _truth(preset: config.Preset, split: str, images: tuple[int, ...]):
+    return radclip.slice_truth(torso(preset)[1], np.array(images), within="organ")
+
+
+def _labels(truth, names: tuple[str, ...]) -> Bool[np.ndarray, "slice finding"]:
+    """Labels in the order of the test slices' findings; one that nobody here has is False."""
+    at = {name: k for k, name in enumerate(truth.names)}
+    none = np.zeros(len(truth.labels), bool)
+    return np.stack([truth.labels[:, at[name]] if name in at else none for name in names], axis=1)
+
+
+def _images(units: Units, split: str, seed: int) -> Int[np.ndarray, " slice"]:
+    """Images of a split, each once; of many a number that the seed draws. All of the test split."""
+    images = np.unique(units.table["image"].to_numpy()[units.rows(split)])
+    most = N_READ.get(split, len(images))
+    return images if len(images) <= most else np.sort(np.random.default_rng(seed).choice(images, most, replace=False))
+
+
+def _rows(units: Units, images: np.ndarray) -> pd.DataFrame:
+    """One row of the table for each image."""
+    return units.table.drop_duplicates("image").set_index("image").loc[images]
+
+
+def _places(units: Units) -> list[str]:
+    return sorted(units.table["body_part"].unique())
