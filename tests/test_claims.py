@@ -150,7 +150,7 @@ def test_a_saved_table_comes_back_rounded_names_that_look_missing_included(lying
     assert again["seed"].tolist() == ["mean", "0", "mean", "minus none", "minus none"]
     assert again["value"].tolist() == [0.6124, 0.6, 0.8, 0.2, 0.3]
     assert again["low"].isna().tolist() == [False, True, False, False, False]
-    assert [f.name for f in lying_beside] == ["toy.csv"]
+    assert [f.name for f in lying_beside] == ["toy.csv", "claims.csv"]
 
 
 def test_a_difference_is_the_row_of_its_variant_and_measure(lying_beside):

@@ -100,8 +100,8 @@ def _judge(table: pd.DataFrame | None, claim: Claim) -> dict:
     if table is None:
         return {"verdict": NOT_MEASURED}
     rows = table[(table["measure"] == claim.measure) & table["finding"].fillna("").isin(["", ALL])]
-    own, base = (rows[rows["variant"] == name].assign(seed=rows["seed"].astype(str)) for name in (claim.variant, claim.base))
-    own, base = own.set_index("seed"), base.set_index("seed")
+    rows = rows.assign(seed=rows["seed"].astype(str)).set_index("seed")
+    own, base = (rows[rows["variant"] == name] for name in (claim.variant, claim.base))
     if not {"mean", f"minus {claim.base}"} <= set(own.index) or "mean" not in base.index:
         return {"verdict": NOT_MEASURED}
     effect, both = own.loc[f"minus {claim.base}"], [s for s in own.index if s.isdigit() and s in base.index]
