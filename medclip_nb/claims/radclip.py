@@ -30,6 +30,7 @@ UNTRAINED = ("untrained_mean", "untrained_prompt")  # stage 1 alone, its caption
 
 @lru_cache(maxsize=1)
 def torso(preset: config.Preset) -> tuple[Dataset, Units]:
+    """The synthetic CT with its slices and captions, read once."""
     data = catalog.load("torso", preset)
     return data, load_units(data)
 
