@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from .dicom_pixels import Frame, frame_values
-from .readers import DICOM, LEAN, MOST_VOXELS, PLAUSIBLE_MM, Image, ImageError, in_space, one_line
+from .readers import DICOM, LEAN, MOST_VOXELS, PLAUSIBLE_MM, Image, ImageError, in_space, in_words
 
 RESCALE = ("RescaleSlope", "RescaleIntercept")
 NO_IMAGES = {"RTDOSE": "doses in steps of DoseGridScaling", "SEG": "a segmentation"}  # by modality
@@ -84,7 +84,7 @@ def _frames(path: Path) -> list[Frame]:
         header = pydicom.dcmread(path, stop_before_pixels=True)
         n_frames = int(header.get("NumberOfFrames") or 1)
     except Exception as error:  # a damaged header raises a dozen kinds, each means the same to the user
-        raise ImageError(f"{path}: cannot be read as DICOM ({one_line(error)}); copy it anew") from error
+        raise ImageError(f"{path}: cannot be read as DICOM ({in_words(error)}); copy it anew") from error
     if "PerFrameFunctionalGroupsSequence" in header:
         n_groups = len(header.PerFrameFunctionalGroupsSequence)
         if n_groups != n_frames:

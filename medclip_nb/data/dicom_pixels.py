@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .readers import ImageError, one_line
+from .readers import ImageError, in_words
 
 MEASURED = ("CT", "MR", "PT", "NM")  # values are kept as measured; anything else becomes what its viewer shows
 GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601, as in Pillow
@@ -38,7 +38,7 @@ def frame_values(frames: list[Frame]) -> Float[np.ndarray, "slice row column"]:
         except Exception as error:  # every decoder has its own kinds
             syntax = getattr(header.file_meta.get("TransferSyntaxUID"), "name", "an unnamed syntax")
             remedy = next((f"install {d}" for kind, d in DECODERS.items() if kind in syntax), "copy the file anew")
-            raise ImageError(f"{path}: pixels in {syntax} cannot be read ({one_line(error)}); {remedy}") from error
+            raise ImageError(f"{path}: pixels in {syntax} cannot be read ({in_words(error)}); {remedy}") from error
     return out
 
 

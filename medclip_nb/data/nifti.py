@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float64
 
-from .readers import MOST_VOXELS, Image, ImageError, in_space, one_line
+from .readers import MOST_VOXELS, Image, ImageError, in_space, in_words
 
 CONTRADICTION = 0.05  # share by which two statements of a voxel's size may differ
 MOST_PACKED = 1032  # bytes that gzip can pack into one
@@ -31,7 +31,7 @@ def read_nifti(path: Path, *, units: str) -> Image:
     except ImageError:
         raise
     except Exception as error:  # nibabel, gzip and zlib raise a dozen kinds; each means the same to the user
-        raise ImageError(f"{path}: cannot be read as NIfTI ({one_line(error)}); copy it anew") from error
+        raise ImageError(f"{path}: cannot be read as NIfTI ({in_words(error)}); copy it anew") from error
     array = array.reshape(array.shape[:3], order="F").transpose(2, 1, 0)
     if not any(file.header[code] for code in FORMS):
         return Image(array, tuple(float(s) for s in file.header.get_zooms()[2::-1]), "", units)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .readers import Image, ImageError, one_line
+from .readers import Image, ImageError, in_words
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")  # that a file named as a picture may turn out to be
 LABELS = ("1", "L", "I", "I;16", "I;16B", "F")  # modes that hold numbers, not colours
@@ -28,7 +28,7 @@ def read_picture(path: Path, *, units: str) -> Image:
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen kinds; each means the same to the user
-        raise ImageError(f"{path}: cannot be read as a picture ({one_line(error)}); copy it anew") from error
+        raise ImageError(f"{path}: cannot be read as a picture ({in_words(error)}); copy it anew") from error
     return Image(array[None], None, "", "intensity")
 
 

@@ -59,7 +59,7 @@ def read_image(path: str | Path, *, units: str = "intensity") -> Image:
     except ImageError:
         raise
     except Exception as error:  # broken headers make parsers raise anything; it means the same to the user
-        raise ImageError(f"{path}: cannot be read ({one_line(error)}); copy it anew") from error
+        raise ImageError(f"{path}: cannot be read ({in_words(error)}); copy it anew") from error
     _refuse_odd_space(image, path)
     n_bad = image.array.size - int(np.isfinite(image.array).sum())
     if n_bad:
@@ -156,7 +156,7 @@ def refuse_no_file(path: Path) -> None:
         raise ImageError(f"{path}: is neither a file nor a folder; give the image itself")
 
 
-def one_line(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """An error's kind and words in one line of bearable length."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
