@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from medclip_nb import checkup, cli, cli_lab, config
+from medclip_nb import checkup, cli, config
+from medclip_nb.cli import lab as lab_command
 from medclip_nb.pages import course, run_times
 from medclip_nb.pages.site import Outcome, write_report
 
@@ -350,17 +351,17 @@ def test_lab_from_a_wheel_copies_notebooks_and_overwrites_none(home, monkeypatch
     (package / "notebooks").mkdir(parents=True)
     for name in ("01_a.ipynb", "02_b.ipynb"):
         (package / "notebooks" / name).write_text("shipped")
-    monkeypatch.setattr(cli_lab, "__file__", str(package / "cli_lab.py"))
+    monkeypatch.setattr(lab_command, "__file__", str(package / "cli" / "lab.py"))
     monkeypatch.setattr(config, "shipped", lambda folder: package / folder)
     (home / "my_notebooks").mkdir()
     (home / "my_notebooks" / "01_a.ipynb").write_text("mine")
-    assert cli_lab.writable_notebooks() == home / "my_notebooks"
+    assert lab_command.writable_notebooks() == home / "my_notebooks"
     assert [p.read_text() for p in sorted((home / "my_notebooks").iterdir())] == ["mine", "shipped"]
 
 
 def test_lab_in_a_checkout_opens_the_notebooks_in_place(monkeypatch):
     monkeypatch.setattr(config, "shipped", lambda folder: Path("/elsewhere") / folder)
-    assert cli_lab.writable_notebooks() == Path("/elsewhere/notebooks")
+    assert lab_command.writable_notebooks() == Path("/elsewhere/notebooks")
 
 
 def test_check_works_where_nothing_but_python_is_installed():

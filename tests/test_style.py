@@ -29,18 +29,10 @@ LEVEL = {
     "claims": 6,
     "explore": 6,
     "checkup": 6,
-    "cli_data": 7,
-    "cli_deidentify": 7,
-    "cli_evaluate": 7,
-    "cli_lab": 7,
-    "cli_measure": 7,
-    "cli_prepare": 7,
-    "cli_train": 7,
     "cli": 7,
     "__main__": 8,
 }
-COMMANDS = ("cli", "cli_data", "cli_deidentify", "cli_evaluate", "cli_lab", "cli_measure", "cli_prepare", "cli_train")
-MAY_PRINT = ("pages", "lesson", "explore", *COMMANDS)
+MAY_PRINT = ("pages", "lesson", "explore", "cli")
 MAY_IMPORT_SHOW = ("show", *MAY_PRINT)
 # lines of code a room may have, vocabulary tables left aside: it does not grow without somebody deciding so here
 MOST_LINES = {
@@ -184,7 +176,7 @@ WRITERS = (
 # where a file is written by other means than `whole`, `write_text` or `explained`, and why that is no half file
 BARE = {
     "__main__.py": "the null device",
-    "cli_measure.py": "runner.save writes through write_text",
+    "cli/measure.py": "runner.save writes through write_text",
     "bench/images.py": "into a temporary folder",
     "lesson/teamwork.py": "into a temporary folder",
     "data/download.py": "unpack and _place fill the part of a `whole`",

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from . import config
+from .. import config
 
 EXAMPLES = {
     "data prepare": "examples:\n  medclip-nb data prepare ./my_images           every image into the cache, once\n"
@@ -32,7 +32,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def prepare_command(args: argparse.Namespace) -> int:
     """Fills the cache with the images of a shard; prints what was done, and each row whose image cannot be used (then 2)."""
-    from .data import cache, catalog, shards
+    from ..data import cache, catalog, shards
 
     if args.workers < 1:
         raise ValueError(f"--workers {args.workers}: at least one process is needed")

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from . import config
-from .cli_data import print_table
-from .cli_train import seed
+from .. import config
+from .data import print_table
+from .train import seed
 
 N_SEEDS = 5
 EXAMPLES = {
@@ -37,7 +37,7 @@ def _add_claims(commands, command_parser) -> None:
 
 def claims_command(args: argparse.Namespace) -> int:
     """Runs studies and prints where their tables are; an interrupted one goes on from the trainings that are done."""
-    from .claims import runner
+    from ..claims import runner
 
     seeds = tuple(dict.fromkeys(args.seed))
     if args.commit and (args.preset != "cpu" or len(seeds) < 3):
@@ -60,11 +60,11 @@ def _add_bench(commands, command_parser) -> None:
 
 def bench_command(args: argparse.Namespace) -> int:
     """Runs benchmarks; prints tables, and writes JSON and a figure."""
-    from . import bench
+    from .. import bench
 
     path = Path(args.output) if args.output else config.reports_dir() / "bench.json"
     found = bench.run(args.names, path, quick=args.quick)
-    from .show.benches import bench_figure, save  # what starts slowly comes after the names were looked at
+    from ..show.benches import bench_figure, save  # what starts slowly comes after the names were looked at
 
     columns = list(found["rows"][0])
     print_table([columns, *(["-" if row[c] is None else str(row[c]) for c in columns] for row in found["rows"])])

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
-from . import checkup, config
-from .cli_data import print_table
-from .files import whole
+from .. import checkup, config
+from ..files import whole
+from .data import print_table
 
 EXAMPLES = {
     "check": "examples:\n  medclip-nb check                what is here, what is missing, how long lessons will take\n"
@@ -22,7 +22,7 @@ EXAMPLES = {
     "  medclip-nb lab --lesson 05\n"
     "  medclip-nb lab --no-browser --port 8890   on a server; then open the address it prints",
 }
-OURS = Path(__file__).parent / "pages" / "jupyter"  # JupyterLab's settings that ask no website for news or updates
+OURS = Path(__file__).parents[1] / "pages" / "jupyter"  # JupyterLab's settings that ask no website for news or updates
 
 
 def add_commands(commands, command_parser) -> None:
@@ -42,7 +42,7 @@ def add_commands(commands, command_parser) -> None:
 
 def check_command(args: argparse.Namespace) -> int:
     """Says what was found and how to mend it; 0 all in order, 1 a warning, 2 a problem."""
-    from .pages import run_times
+    from ..pages import run_times
 
     if args.commit:
         print(run_times.save(run_times.benchmark()))
@@ -62,7 +62,7 @@ def check_command(args: argparse.Namespace) -> int:
 
 def _times(speed: float) -> list[dict]:
     """Per lesson: its name, and seconds by preset, measured here where it has run, else estimated, else None."""
-    from .pages import course, run_times
+    from ..pages import course, run_times
 
     here = {(t.lesson, t.preset): t.seconds for t in run_times.here()}
     times = run_times.expected(speed) | here
@@ -91,14 +91,14 @@ def _print_times(times: list[dict]) -> None:
 
 
 def _said(row: dict, preset: str) -> str:
-    from .pages.site import duration_text
+    from ..pages.site import duration_text
 
     seconds = row["seconds"][preset]
     return "not measured" if seconds is None else duration_text(seconds) + " *" * (preset in row["measured_here"])
 
 
 def _together(times: list[dict], preset: str) -> str:
-    from .pages.site import duration_text
+    from ..pages.site import duration_text
 
     seconds = [row["seconds"][preset] for row in times]
     return "not measured" if None in seconds else duration_text(sum(seconds) / min(2, checkup.n_cores()))
@@ -106,7 +106,7 @@ def _together(times: list[dict], preset: str) -> str:
 
 def lab_command(args: argparse.Namespace) -> NoReturn:
     """Becomes JupyterLab at a lesson, if nothing stands in its way."""
-    from .pages.execute import kernel_environment
+    from ..pages.execute import kernel_environment
 
     _check_environment()
     notebook = _notebook(args.lesson)
@@ -152,7 +152,7 @@ def _server_options(args: argparse.Namespace) -> list[str]:
 def writable_notebooks() -> Path:
     """The notebooks in a checkout; from a wheel a copy in `my_notebooks`, where no file is ever overwritten."""
     shipped = config.shipped("notebooks")
-    if shipped.parent != Path(__file__).parent:
+    if shipped.parent != Path(__file__).parents[1]:
         return shipped
     copy = config.home() / "my_notebooks"
     for source in sorted(p for p in shipped.rglob("*") if p.is_file()):

@@ -21,7 +21,7 @@ def add_command(parser: argparse.ArgumentParser) -> None:
 
 def deidentify_command(args: argparse.Namespace) -> int:
     """Writes the copies and prints what became of each file; 1 if one was not copied."""
-    from .data.deidentify import NO_PROMISE, deidentify
+    from ..data.deidentify import NO_PROMISE, deidentify
 
     copies = deidentify(Path(args.data), Path(args.output), key=args.key, looked_at=args.looked_at)
     for word, named in (("refused", copies.refused), ("suspected", copies.suspected)):

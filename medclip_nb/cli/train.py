@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from . import config
+from .. import config
 
 EXAMPLES = {
     "train": "examples:\n  medclip-nb train torso --recipe radclip_true --preset gpu\n"
@@ -32,7 +32,7 @@ def add_commands(commands, make: Callable[..., argparse.ArgumentParser]) -> None
 
 def train_command(args: argparse.Namespace) -> int:
     """Trains and says where the model is; called again after a kill, it goes on."""
-    from .explore import train
+    from ..explore import train
 
     folder, told = train.run(args.data, args.recipe, preset=args.preset, seed=args.seed)
     print(*told, folder, sep="\n")

@@ -5,8 +5,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from . import cli_deidentify, cli_prepare, config
-from .files import one_line, whole
+from .. import config
+from ..files import one_line, whole
+from . import deidentify, prepare
 
 EXAMPLES = {
     "data": "examples:\n  medclip-nb data list\n  medclip-nb data get mednist\n  medclip-nb data audit ./my_images",
@@ -19,10 +20,10 @@ EXAMPLES = {
     "  medclip-nb data check scan.nii.gz             what one file says",
     "data audit": "examples:\n  medclip-nb data audit ./my_images       what could make a score a lie, on one page\n"
     "  medclip-nb data audit torso --preset smoke -o torso.html",
-    **cli_prepare.EXAMPLES,
+    **prepare.EXAMPLES,
     "data organs": "examples:\n  medclip-nb data organs ct.nii.gz segmentations/     which organs can be used, and why not\n"
     "  medclip-nb data organs ct.nii.gz mask.nii.gz -o organs.png --model MODEL_FOLDER",
-    **cli_deidentify.EXAMPLES,
+    **deidentify.EXAMPLES,
     "cache": "examples:\n  medclip-nb cache                        where it is and how large\n  medclip-nb cache clear",
     "cache clear": "examples:\n  medclip-nb cache clear                  deletes what can be made again",
 }
@@ -49,10 +50,10 @@ def add_commands(commands, command_parser) -> None:
             parser.add_argument("--images", action="store_true", help="open every image")
         else:
             parser.add_argument("-o", "--output", metavar="FILE", help="the page (default: reports/audit-NAME.html)")
-    cli_prepare.add_options(command_parser(inside.add_parser, "data prepare", help="Bring all images into the cache."))
+    prepare.add_options(command_parser(inside.add_parser, "data prepare", help="Bring all images into the cache."))
     _add_organs(command_parser(inside.add_parser, "data organs", help="Look at one CT with its organ masks."))
     help = "Write copies without names, dates, UIDs and free text."
-    cli_deidentify.add_command(command_parser(inside.add_parser, "data deidentify", help=help))
+    deidentify.add_command(command_parser(inside.add_parser, "data deidentify", help=help))
     cache = command_parser(commands.add_parser, "cache", help="What was kept so as not to be computed twice.")
     cache.set_defaults(command=cache_command)
     clear = command_parser(cache.add_subparsers(metavar="COMMAND").add_parser, "cache clear", help="Delete it all.")
@@ -77,7 +78,7 @@ def _add_organs(parser: argparse.ArgumentParser) -> None:
 
 def organs_command(args: argparse.Namespace) -> int:
     """Prints a row per organ and what the masks give reason to tell; 1 if no organ can be used."""
-    from .pages import organ_page
+    from ..pages import organ_page
 
     scan, organs, table = organ_page.examine(Path(args.image), Path(args.mask))
     usable = (table["use"] == "used").to_numpy()
@@ -96,7 +97,7 @@ def organs_command(args: argparse.Namespace) -> int:
 
 def list_command(args: argparse.Namespace) -> int:
     """Prints a line per dataset."""
-    from .data import catalog
+    from ..data import catalog
 
     columns = ("name", "here", "how", "modality", "licence", "title")
     rows = [card | {"here": _here(card, catalog)} for card in catalog.list_cards()]
@@ -117,7 +118,7 @@ def print_table(rows: list) -> None:
 
 def get_command(args: argparse.Namespace) -> int:
     """Downloads a dataset and prints where it is and what was measured."""
-    from .data import download
+    from ..data import download
 
     timeout_s = download.TIMEOUT_S if args.timeout is None else args.timeout
     folder = download.get(args.name, accept_licence=args.accept_licence, folder=args.to, timeout_s=timeout_s)
@@ -130,8 +131,8 @@ def get_command(args: argparse.Namespace) -> int:
 
 def check_command(args: argparse.Namespace) -> int:
     """Reads a dataset strictly and prints what is in it."""
-    from .data import catalog
-    from .data.manifest import patients_across_splits
+    from ..data import catalog
+    from ..data.manifest import patients_across_splits
 
     if Path(args.data).is_file() and not args.data.lower().endswith((".csv", ".parquet", ".npz", ".tgz")):
         return _describe(Path(args.data))
@@ -155,8 +156,8 @@ def check_command(args: argparse.Namespace) -> int:
 
 def _describe(path: Path) -> int:
     """Prints what the reader says of one image."""
-    from .data.readers import read_image
-    from .data.selfcheck import hu_state
+    from ..data.readers import read_image
+    from ..data.selfcheck import hu_state
 
     image = read_image(path)
     print(f"{path}: {' x '.join(map(str, image.array.shape))} voxels (slices x rows x columns)")
@@ -173,9 +174,9 @@ def _open_all(dataset) -> Counter:
     """Opens every image; how many have which spacing. Raises ManifestError naming the first that cannot be read."""
     from tqdm.auto import tqdm
 
-    from .data.manifest import ManifestError
-    from .data.readers import ImageError, read_image
-    from .data.studies import refuse_exchanged
+    from ..data.manifest import ManifestError
+    from ..data.readers import ImageError, read_image
+    from ..data.studies import refuse_exchanged
 
     bad, spacings = [], Counter()
     for row, name in tqdm(dataset.manifest["image"].items(), total=len(dataset.manifest), desc="images", leave=False):
@@ -192,9 +193,9 @@ def _open_all(dataset) -> Counter:
 
 def audit_command(args: argparse.Namespace) -> int:
     """Prints what the audit found, by severity, and where the page is; 1 if anything is serious."""
-    from .data import catalog
-    from .data.audit import audit
-    from .pages.audit_page import write_page
+    from ..data import catalog
+    from ..data.audit import audit
+    from ..pages.audit_page import write_page
 
     dataset = catalog.load(args.data, config.PRESETS[args.preset], lenient=True)
     found = audit(dataset.manifest)
@@ -210,7 +211,7 @@ def audit_command(args: argparse.Namespace) -> int:
 
 def cache_command(args: argparse.Namespace) -> int:
     """Prints where the cache is and how large."""
-    from .data import cache
+    from ..data import cache
 
     files, n_bytes = cache.size()
     print(f"{cache.folder()}: {files} files, {n_bytes / 1e6:.1f} MB")
@@ -219,7 +220,7 @@ def cache_command(args: argparse.Namespace) -> int:
 
 def clear_command(args: argparse.Namespace) -> int:
     """Empties the cache."""
-    from .data import cache
+    from ..data import cache
 
     print(f"freed {cache.clear() / 1e6:.1f} MB")
     return 0

@@ -1,4 +1,4 @@
-"""The command line: `medclip-nb run` and what trains; `cli_lab` and `cli_data` add the rest.
+"""The command line: `medclip-nb run` and `experiment`; the modules beside this one add the rest.
 
 Heavy imports wait until a command needs them.
 """
@@ -10,8 +10,9 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import __version__, cli_data, cli_evaluate, cli_lab, cli_measure, cli_train, config
-from .files import WriteError, explained, one_line
+from .. import __version__, config
+from ..files import WriteError, explained, one_line
+from . import data, evaluate, lab, measure, train
 
 EXAMPLES = {
     "": "examples:\n  medclip-nb check                is everything here, and how long will it take\n"
@@ -26,11 +27,11 @@ EXAMPLES = {
     "  medclip-nb experiment ./my_ct --recipe ct_glip -o reports/my_ct\n"
     "  medclip-nb experiment ./my_mr --recipe selip --pooling grid mean attention\n"
     "  medclip-nb experiment ./my_images --again   anew, also what is finished",
-    **cli_lab.EXAMPLES,
-    **cli_data.EXAMPLES,
-    **cli_evaluate.EXAMPLES,
-    **cli_measure.EXAMPLES,
-    **cli_train.EXAMPLES,
+    **lab.EXAMPLES,
+    **data.EXAMPLES,
+    **evaluate.EXAMPLES,
+    **measure.EXAMPLES,
+    **train.EXAMPLES,
 }
 
 
@@ -77,12 +78,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"medclip-nb {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
-    cli_data.add_commands(commands, _command_parser)
+    data.add_commands(commands, _command_parser)
     _add_experiment(commands)
-    cli_evaluate.add_commands(commands, _command_parser)
-    cli_train.add_commands(commands, _command_parser)
-    cli_measure.add_commands(commands, _command_parser)
-    cli_lab.add_commands(commands, _command_parser)
+    evaluate.add_commands(commands, _command_parser)
+    train.add_commands(commands, _command_parser)
+    measure.add_commands(commands, _command_parser)
+    lab.add_commands(commands, _command_parser)
     return top
 
 
@@ -100,7 +101,7 @@ def _add_run(commands):
     run.add_argument("lessons", nargs="*", metavar="NN", help="lesson numbers; all when none is given")
     run.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
     run.add_argument("--data", metavar="NAME_OR_PATH", help="a dataset's name, folder or manifest (default: each lesson's own)")
-    run.add_argument("--seed", type=cli_train.seed, default=0, help="of everything random (default: %(default)s)")
+    run.add_argument("--seed", type=train.seed, default=0, help="of everything random (default: %(default)s)")
     run.add_argument("--commit", action="store_true", help="write the outputs back into the shipped notebooks (preset cpu)")
     run.set_defaults(command=run_command)
 
@@ -112,7 +113,7 @@ def _add_experiment(commands):
     suits = "clip siglip ct_glip where there are organ masks, else clip siglip selip"
     names = f"of {', '.join(config.RECIPES)} (default: {suits})"
     made.add_argument("--recipe", nargs="+", default=[], metavar="NAME", help=names)
-    made.add_argument("--seed", type=cli_train.seed, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
+    made.add_argument("--seed", type=train.seed, nargs="+", default=[0, 1, 2], help="one training each (default: 0 1 2)")
     pools = "pictures: mean_max, grid; volumes also mean, max, attention, ... of slices; organs: mean, mean_max, query"
     made.add_argument("--pooling", nargs="+", default=[], metavar="NAME", help=f"{pools} (default: the usual one)")
     towers = "image tower: a name (slice_cnn, resnet18, vit, ...) or a folder with a Hugging Face checkpoint"
@@ -125,7 +126,7 @@ def _add_experiment(commands):
 
 def experiment_command(args: argparse.Namespace) -> int:
     """Runs recipes and seeds that are not finished, and says where the comparison is; 1 if a run failed."""
-    from .explore import grid
+    from ..explore import grid
 
     folder = Path(args.output) if args.output else None
     asked = grid.Asked(*(tuple(dict.fromkeys(given)) for given in (args.recipe, args.seed, args.pooling, args.tower)))
@@ -136,7 +137,7 @@ def experiment_command(args: argparse.Namespace) -> int:
 
 def run_command(args: argparse.Namespace) -> int:
     """Runs lessons, or renews the outputs of the shipped ones."""
-    from .pages import course
+    from ..pages import course
 
     if args.commit:
         return _commit(args, course)
@@ -160,13 +161,9 @@ def _dataset(name_or_path: str, preset: str) -> str:
 
     Every image is read here once (and cached for the lessons): a bad one is an error, not a lesson that fails.
     """
-    from .data import catalog, studies
+    from ..data import catalog, studies
 
     if name_or_path in catalog.EMBEDDED:
         return name_or_path
     studies.load_units(catalog.load(name_or_path, config.PRESETS[preset]))
     return str(catalog.locate(name_or_path).resolve())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from . import config
+from .. import config
 
 EXAMPLES = {
     "evaluate": "examples:\n  medclip-nb evaluate artifacts/lessons/05-torso-cpu-seed0/model torso --limit 200\n"
@@ -31,9 +31,9 @@ def add_commands(commands, command_parser) -> None:
 
 def evaluate_command(args: argparse.Namespace) -> int:
     """Measures what the data allow; prints the scores and where the page is."""
-    from .cli_data import print_table
-    from .explore import evaluate
-    from .pages.site import number_text
+    from ..explore import evaluate
+    from ..pages.site import number_text
+    from .data import print_table
 
     if args.limit is not None and args.limit < 1:
         raise ValueError(f"--limit is {args.limit}; give 1 image or more")
