@@ -4,7 +4,6 @@ A machine takes every n-th row, so that the shards of all machines are every row
 """
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from ..leash import end_with_parent
 from . import cache
 from .catalog import Dataset
 from .preprocessing import Preprocessing, cache_name, cached
@@ -91,12 +91,10 @@ def _mapper(workers: int) -> Iterator:
 
 def _begin() -> None:
     """A worker computes on one core, leaves interrupts to its parent, and ends with it."""
-    import multiprocessing
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # before torch, which takes seconds to come
     import torch
 
     torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    end_with_parent()
