@@ -1,6 +1,7 @@
 """What all tests share: no network, products in a temporary folder, one tiny cohort for the whole session."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ def _block_network() -> None:
 
 
 _block_network()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell; children would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
