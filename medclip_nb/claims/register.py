@@ -82,9 +82,10 @@ def seed_interval(differences: Float[np.ndarray, " seed"]) -> tuple[float, float
     """Student's t interval of the mean over trainings; infinite for a single one, which says nothing about the next."""
     from scipy.stats import t
 
-    n, mean = len(differences), float(np.mean(differences))
+    n = len(differences)
     if n < 2:
         return -np.inf, np.inf
+    mean = float(np.mean(differences))
     reach = float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
     return mean - reach, mean + reach
 
