@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image, PngImagePlugin
 from test_dicom import write_series
 
-NAME, NUMBER, BORN, ACCESSION = "Quxwell^Zenobia", "MRN-778899", "19610417", "ACC-445566"
+NAME, NUMBER, BORN, ACCESSION = "Quxwell^Zenobia", "MRN-778899", "19530728", "ACC-445566"
 HIDDEN = ("Quxwell", "Zenobia", "QUXWELL", "778899", BORN, "445566")  # in headers, metadata and ignored columns: never shown
 SAID = ("Wexquill", "664422")  # in the user's reports: only where reports are shown
 WHO = {"PatientName": NAME, "PatientID": NUMBER, "PatientBirthDate": BORN, "AccessionNumber": ACCESSION}
