@@ -102,6 +102,7 @@ PROMPT_TAU = 0.07  # temperature of prompt-conditioned attention over slices
 POSITION_MM = (20.0, 2000.0)  # shortest and longest wavelength of the encoding of a slice's position
 WARMUP_SHARE = 0.2  # of all steps, linear, before the cosine
 CONFIDENCE = 0.95  # of every interval
+N_SEEDS = 5  # trainings behind a claim
 RECALL_KS = (1, 5, 10)
 CT_WINDOWS_HU = ((-1350.0, 150.0), (-110.0, 190.0), (-300.0, 900.0))  # lung, soft tissue, bone: low and high edge
 WINDOW_NAMES = ("lung", "soft tissue", "bone")  # of CT_WINDOWS_HU, in its order

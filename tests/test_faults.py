@@ -343,7 +343,7 @@ def test_the_disk_is_full(job):
 def test_the_folder_is_read_only(job):
     emptied(job.home)
     os.chmod(job.home, 0o555)
-    assert_told(child(job.last, faulty.as_nobody), job.home, "you may not write there")
+    assert_told(child(job.last, faulty.without_rights), job.home, "you may not write there")
     os.chmod(job.home, 0o755)
     assert list(job.home.iterdir()) == []
 

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from torch.nn.functional import cross_entropy, normalize
 from toy import toy_pairs
 
-from medclip_nb.config import PRESETS, RECIPES
+from medclip_nb.config import N_SEEDS, PRESETS, RECIPES
 from medclip_nb.lesson import negatives, scaling, scaling_cost, scaling_solutions, teamwork
 from medclip_nb.lesson.negatives import Studies
 from medclip_nb.model.dual_encoder import build_model
@@ -77,7 +77,7 @@ def test_heads_learn_to_find_the_study_that_a_report_is_of():
     studies = toy_studies()
     run = {"batch": 16, "group": 16, "seed": 0}
     before, after = (negatives.report_hits(studies, n_seen=n, **run) for n in (16, 16 * 100))
-    assert after.shape == (negatives.N_SEEDS, 20)
+    assert after.shape == (N_SEEDS, 20)
     assert after.mean() > before.mean() + 0.1
     np.testing.assert_array_equal(after, negatives.report_hits(studies, n_seen=16 * 100, **run))
 

@@ -23,7 +23,7 @@ from ..lesson.claims import read
 from .register import judged
 from .tables import Cells
 
-SEEDS = tuple(range(5))
+SEEDS = tuple(range(config.N_SEEDS))
 SUMMARY = "claims"  # name of the table of verdicts
 
 

@@ -7,7 +7,7 @@ from .. import config
 from .data import print_table
 from .train import seed
 
-N_SEEDS = 5
+SEEDS = range(config.N_SEEDS)
 EXAMPLES = {
     "bench": "examples:\n  medclip-nb bench                        everything; minutes, on an idle machine\n"
     "  medclip-nb bench --quick                everything in small: whether it works\n"
@@ -29,7 +29,9 @@ def _add_claims(commands, command_parser) -> None:
     claims = command_parser(commands.add_parser, "claims", help="Train each method with several seeds; write tables.")
     claims.add_argument("studies", nargs="*", metavar="NAME", help="slices, pooling, organs, selip, ...; all when none is given")
     claims.add_argument("--preset", choices=list(config.PRESETS), default="cpu", help="how much work (default: %(default)s)")
-    claims.add_argument("--seed", type=seed, nargs="+", default=list(range(N_SEEDS)), help="one training each (default: 0 to 4)")
+    claims.add_argument(
+        "--seed", type=seed, nargs="+", default=list(SEEDS), help=f"one training each (default: 0 to {SEEDS[-1]})"
+    )
     claims.add_argument("-o", "--output", metavar="DIR", help="folder of the tables (default: reports/claims)")
     claims.add_argument("--commit", action="store_true", help="write the tables where the lessons read them (preset cpu)")
     claims.set_defaults(command=claims_command)

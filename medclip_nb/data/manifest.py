@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..files import sha256, whole
+from ..files import whole
 from .tables import SEEN, ManifestError, marked, read_table, unmarked
 
-__all__ = ["ManifestError", "read_table"]
+__all__ = ["ManifestError", "read_table"]  # of `tables`, for those who know manifests only
 SPLITS = ("train", "val", "test")
 REQUIRED = ("study_id", "patient_id", "image", "report")
 # column -> what it means; the order is the order in a saved file
@@ -126,24 +126,18 @@ def split_by_patient(patient_ids, *, shares=(0.7, 0.1, 0.2), seed: int = 0) -> n
 
     Patients, not rows, are shuffled; shares are of rows and are met as closely as whole patients allow.
     """
-    patients, counts = np.unique(np.asarray(patient_ids), return_counts=True)
+    patient_ids = np.asarray(patient_ids)
+    patients, counts = np.unique(patient_ids, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(patients))
     middle = (np.cumsum(counts[order]) - counts[order] / 2) / counts.sum()
     which = np.searchsorted(np.cumsum(shares)[:-1], middle, side="right")
-    return np.array(SPLITS)[which[np.argsort(order)]][np.searchsorted(patients, np.asarray(patient_ids))]
+    return np.array(SPLITS)[which[np.argsort(order)]][np.searchsorted(patients, patient_ids)]
 
 
 def patients_across_splits(table: pd.DataFrame) -> list[str]:
     """Patients whose rows lie in more than one split: what a score must never be trusted with."""
     n_splits = table[table["split"] != ""].groupby("patient_id")["split"].nunique()
     return sorted(n_splits.index[n_splits > 1])
-
-
-def exchanged(table: pd.DataFrame) -> list[int]:
-    """Positions of the rows whose image is there and is not the one that column `sha256` was written for."""
-    paths = [Path(table.attrs["root"]) / name for name in table["image"]]
-    told = enumerate(zip(paths, table["image"], table["sha256"].str.lower(), strict=True))
-    return [i for i, (path, name, known) in told if name and known and path.exists() and sha256(path) != known]
 
 
 def digest(table: pd.DataFrame) -> str:

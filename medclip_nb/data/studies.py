@@ -14,9 +14,9 @@ import pandas as pd
 from jaxtyping import Int, UInt8
 
 from ..config import artifacts_dir
-from ..files import whole
+from ..files import sha256, whole
 from .catalog import Dataset, is_volume
-from .manifest import ManifestError, digest, exchanged
+from .manifest import ManifestError, digest
 from .preprocessing import with_size
 from .readers import ImageError, read_mask
 from .streaming import preprocess_files
@@ -145,11 +145,11 @@ def read_images(
 
 def refuse_exchanged(table: pd.DataFrame) -> None:
     """Raises ManifestError for the first image that is another than the manifest was written for."""
-    for i in exchanged(table)[:1]:
-        where = f"{table.attrs['name']}: row {table.index[i] + 2}, column 'sha256'"
-        raise ManifestError(
-            f"{where}: is not that of {table['image'].iloc[i]}: the file was changed; restore it, or empty the cell"
-        )
+    paths = [Path(table.attrs["root"]) / name for name in table["image"]]
+    for i, (path, name, known) in enumerate(zip(paths, table["image"], table["sha256"].str.lower(), strict=True)):
+        if name and known and path.exists() and sha256(path) != known:
+            where = f"{table.attrs['name']}: row {table.index[i] + 2}, column 'sha256'"
+            raise ManifestError(f"{where}: is not that of {name}: the file was changed; restore it, or empty the cell")
 
 
 def thumbnails(dataset: Dataset, rows: list[int], *, side_px: int = 128) -> UInt8[np.ndarray, "row channel 1 side side"]:

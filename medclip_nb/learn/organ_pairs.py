@@ -6,6 +6,7 @@ much as it resembles the unit's own sentences, as other texts about the organ ar
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -45,7 +46,6 @@ class OrganPairs:
             raise ValueError(
                 f"sentences about organs are compared by meaning: similarity is 'semantic', not {self.recipe.similarity!r}"
             )
-        self._meaning = normalize(self.units.features - self.training_features().mean(0), dim=1)
         self._has = np.logical_or.reduceat(self.texts.findings[self.texts.own_column], self._start[:-1])  # (unit, finding)
 
     def epoch(self, rng: np.random.Generator, size: int) -> list[Rows]:
@@ -111,6 +111,11 @@ class OrganPairs:
             return hard.valid(rows, texts) | (alike(rows, texts) > 0)
 
         return replace(hard, block=alike, valid=asked, weight=self.recipe.similarity_weight, own=hard.block)
+
+    @cached_property
+    def _meaning(self) -> Float[Tensor, "sentence width"]:
+        """What sentences are compared by: their features less the mean of the training reports'."""
+        return normalize(self.units.features - self.training_features().mean(0), dim=1)
 
     def training_features(self) -> Texts:
         """Each sentence of a training report once."""

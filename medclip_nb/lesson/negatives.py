@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..config import ADAPTER_RATE, EMBED_DIM, RECIPES
+from ..config import ADAPTER_RATE, EMBED_DIM, N_SEEDS, RECIPES
 from ..learn.plan import descend
 from ..measure.retrieval import chance_recall_at, first_ranks, recall_at, same
 from ..measure.statistics import Score, mean_difference, mean_score
@@ -20,7 +20,7 @@ from .notebook import Lesson
 from .steps import Trained
 
 EVERY = 2  # of a study's slices, every second one is embedded: enough to rank reports by
-N_SEEDS, K = 5, 10  # trainings of each kind, and the K of their R@K
+K = 10  # of R@K
 SEEN = {"smoke": 1_920, "cpu": 12_800, "gpu": 128_000}  # studies that pass by in each of them
 FEWEST_ROWS, MOST_ROWS = 8, 128  # of a batch; smaller ones take too many steps
 

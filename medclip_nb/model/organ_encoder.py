@@ -106,6 +106,4 @@ def build_organ_encoder(
 ) -> OrganEncoder:
     """A fresh model; the same seed gives the same weights."""
     torch.manual_seed(seed)
-    return OrganEncoder(
-        OrganConfig(organs, form, organ_pooling, tower, channels=channels, scale=recipe.scale, bias=recipe.bias)
-    )
+    return OrganEncoder(OrganConfig(organs, form, organ_pooling, tower, channels=channels, scale=recipe.scale, bias=recipe.bias))

@@ -92,7 +92,8 @@ class OrganSlices(nn.Module):
         self.hidden, self.score = nn.Linear(self.dim, dim), nn.Linear(dim, 1, bias=False)
 
     def forward(self, features: Features, share: Share, organ: Int[Tensor, "b organ"]) -> Float[Tensor, "b organ width"]:
-        return (self.weights(features, share, organ)[..., None] * self.slices(features, share, organ)).sum(2)
+        slices = self.slices(features, share, organ)
+        return (self._weights(slices, share)[..., None] * slices).sum(2)
 
     def slices(self, features: Features, share: Share, organ: Int[Tensor, "b organ"]) -> Float[Tensor, "b organ slice width"]:
         """One vector per slice of each organ."""
@@ -102,7 +103,10 @@ class OrganSlices(nn.Module):
 
     def weights(self, features: Features, share: Share, organ: Int[Tensor, "b organ"]) -> Float[Tensor, "b organ slice"]:
         """What each slice counts for each organ; sums to 1, or to 0 for an organ without a cell."""
-        score = self.score(torch.tanh(self.hidden(self.slices(features, share, organ))))[..., 0]
+        return self._weights(self.slices(features, share, organ), share)
+
+    def _weights(self, slices: Float[Tensor, "b organ slice width"], share: Share) -> Float[Tensor, "b organ slice"]:
+        score = self.score(torch.tanh(self.hidden(slices)))[..., 0]
         return score.masked_fill(share.flatten(3).sum(3) <= 0, -torch.inf).softmax(2).nan_to_num(0.0)
 
 
