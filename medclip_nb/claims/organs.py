@@ -4,6 +4,7 @@ three papers' ideas together, on organs.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from time import perf_counter
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from ..learn.checkpoint import from_pretrained, save_model
 from ..learn.few_labels import fit_labels, label_scores
 from ..learn.organ_pairs import OrganPairs
 from ..learn.organ_units import OrganUnits, organ_units
+from ..learn.plan import Plan
 from ..learn.pretrain import pretrain
 from ..lesson import ct_glip
 from ..measure.organs import AGAINST, embed_organs
@@ -41,6 +43,7 @@ class Variant:
     batch_size: int = 0  # studies; 0 is the plan's
     share: float = SHORT  # of the plan's epochs
     whole: bool = False  # CLIP on whole volumes and whole reports instead
+    labels: bool = False  # no texts: the labels of all training studies, in as many steps
     tower: str = config.ORGAN_TOWER
 
 
@@ -51,12 +54,14 @@ FORMS = {
     "CLIP, report": Variant(share=1.0, whole=True),
     "feature map, ViT": Variant(share=1.0, form="map", tower=VIT),
     "CLIP, report, ViT": Variant(share=1.0, whole=True, tower=VIT),
+    "labels instead of texts": Variant(share=1.0, labels=True),
 }
 HELD_AGAINST = {  # of FORMS; the first is the one that a lesson reads
     "organ crops": ["CLIP, report"],
     "feature map": ["organ crops", "CLIP, report"],
     "CLIP, report": ["organ crops"],
     "feature map, ViT": ["CLIP, report, ViT"],
+    "labels instead of texts": ["organ crops", "feature map"],
 }
 PARTS = {
     "ct_glip": Variant(),
@@ -101,6 +106,8 @@ def organs_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
     asked, test = ct_glip.states(units), units.rows("test")
     plan = ct_glip.organ_plan(preset, seed=seed)
     plan = replace(plan, epochs=max(1, round(plan.epochs * how.share)), batch_size=how.batch_size or plan.batch_size)
+    if how.labels:
+        return _supervised(units, plan)
     if how.whole:
         model, recipe = ct_glip.global_model(units, seed=seed, tower=how.tower), config.RECIPES["clip"]
         pairs = ct_glip.global_pairs(units)
@@ -117,6 +124,17 @@ def organs_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
         return about | ct_glip.global_scores(model, units, test, asked)
     emb = embed_organs(model, units, test, boxes=how.boxes)
     return about | {"named": ct_glip.named(model, units, emb)} | ct_glip.organ_scores(model, units, emb, asked)
+
+
+def _supervised(units: OrganUnits, plan: Plan) -> dict[str, np.ndarray]:
+    """The tower of organ crops on the labels of all training studies: what texts are held against."""
+    asked, rows, began = ct_glip.states(units), units.rows("train"), perf_counter()
+    abnormal = [state for state in asked if state[1]]
+    model = build_organ_encoder(BASE, units.organs.names, channels=units.dataset.contract.channels, seed=plan.seed)
+    labels, n_steps = ct_glip.truth(units, rows, asked).labels, max(1, plan.epochs * (len(rows) // plan.batch_size))
+    fitted = fit_labels(model, units, rows, labels, ct_glip.organ_numbers(units, abnormal), seed=plan.seed, n_steps=n_steps)
+    seconds, scores = perf_counter() - began, label_scores(fitted, units, units.rows("test"))
+    return {"seconds": np.array(seconds)} | dict.fromkeys(AGAINST, scores)
 
 
 def organs_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from .pairs import Rows
 from .plan import descend
 
 BATCH = 16  # studies in a step
-RATE, N_STEPS = 1e-3, 80  # peak learning rate and steps, whatever the number of labels
+RATE, N_STEPS = 1e-3, 80  # peak learning rate; steps for a few labels
 SHARPNESS = 10.0  # factor of the unit vectors that the linear layer reads
 
 
@@ -43,10 +43,11 @@ def fit_labels(
     organ: Int[np.ndarray, " state"],
     *,
     seed: int,
+    n_steps: int = N_STEPS,
 ) -> OrganClassifier:
     """Trains all of a copy of the encoder on the labels of some studies; row i of `labels` belongs to `rows[i]`.
 
-    Only organs that can be used count. The number of steps does not depend on the number of labels.
+    Only organs that can be used count.
     """
     torch.manual_seed(seed)
     rng, model = np.random.default_rng(seed), OrganClassifier(encoder, organ).train()
@@ -57,7 +58,7 @@ def fit_labels(
         wanted = torch.from_numpy(labels[picked]).float()
         return binary_cross_entropy_with_logits(model(units, rows[picked]), wanted, weight=usable)
 
-    descend([(list(model.parameters()), RATE)], loss, n_steps=N_STEPS)
+    descend([(list(model.parameters()), RATE)], loss, n_steps=n_steps)
     return model.eval()
 
 
