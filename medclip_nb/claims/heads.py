@@ -10,10 +10,12 @@ from .. import config
 from ..data import catalog
 from ..data.selfcheck import small_map
 from ..learn.checkpoint import save_model
+from ..learn.pairs import ImagePairs
 from ..learn.pretrain import pretrain
 from ..lesson import selip, selip_scores
 from .runner import cell_folder
-from .tables import Cells, auc_rows, mean_rows, runs_of
+from .tables import VALIDATION, Cells, auc_rows, mean_rows, runs_of
+from .tried import NearTexts
 
 SEQUENCES = ("FLAIR", "DWI")
 FEW = (150,)  # training studies of the smaller cohorts
@@ -21,7 +23,7 @@ CLIP, SELIP = config.RECIPES["clip"], config.RECIPES["selip"]
 PROBES = {"probe, location": "location", "probe, kind": "kind"}
 ZERO_SHOT = "zero-shot, location and signal"
 KEPT = ("clip", "clip, distinct", "selip, distinct")  # whose models lesson 12 goes on from
-PREFIX = {"test": "", "val": "validation, "}  # of a measure's name
+PREFIX = {"test": "", "val": VALIDATION}  # of a measure's name
 BASES = ("clip", "clip, distinct")  # what variants are compared with
 
 
@@ -34,6 +36,7 @@ class Variant:
     sequences: tuple[str, ...] = SEQUENCES
     n_train: int = 0  # training studies; 0: all
     batch_size: int = config.HEAD_BATCH
+    kind: type[ImagePairs] = ImagePairs
     adapter: bool = False  # slices embedded one by one and pooled by attention, instead of the volume at once
 
 
@@ -70,6 +73,7 @@ SEARCH = {
     "best match, top 4": Variant(similar("best", keep=4)),
     "place above signal": Variant(similar("place")),
     "rare words count": Variant(similar("rare")),
+    "rare words, near texts in a batch": Variant(similar("rare"), kind=NearTexts),
     "semantic, cubed": Variant(similar("semantic", power=3.0)),
     "selip, healthy alike, shuffled": Variant(similar("selip_healthy", batches="shuffled")),
     "clip, batch 256": Variant(replace(CLIP, batches="distinct"), batch_size=256),
@@ -97,7 +101,7 @@ def selip_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.n
     plan = replace(selip.head_plan(preset, len(heads.rows("train")), seed=seed), batch_size=how.batch_size)
     make, beside = (selip.slice_model, selip.slice_places(heads)) if how.adapter else (selip.head_model, ())
     model = make(heads, how.recipe, seed=seed)
-    history = pretrain(model, selip.pairs(heads, how.recipe, beside=beside), recipe=how.recipe, plan=plan)
+    history = pretrain(model, selip.pairs(heads, how.recipe, beside=beside, kind=how.kind), recipe=how.recipe, plan=plan)
     found = {"seconds": np.array(history["seconds"].sum())}
     for split in ("val", "test"):
         rows = heads.rows(split)

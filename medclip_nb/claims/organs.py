@@ -24,7 +24,8 @@ from ..lesson import ct_glip
 from ..measure.organs import AGAINST, embed_organs
 from ..model.organ_encoder import OrganEncoder, build_organ_encoder
 from .runner import cell_folder
-from .tables import Cells, auc_rows, mean_rows, runs_of, those_before
+from .tables import VALIDATION, Cells, auc_rows, mean_rows, runs_of, those_before
+from .tried import HardPhrases, OwnTemperatures
 
 BASE = config.RECIPES["ct_glip"]
 SHORT = 0.3  # of the plan's epochs, for what is compared among itself
@@ -43,6 +44,8 @@ class Variant:
     batch_size: int = 0  # studies; 0 is the plan's
     share: float = SHORT  # of the plan's epochs
     whole: bool = False  # CLIP on whole volumes and whole reports instead
+    pairs: type[OrganPairs] = OrganPairs
+    encoder: type[OrganEncoder] = OrganEncoder
     labels: bool = False  # no texts: the labels of all training studies, in as many steps
     tower: str = config.ORGAN_TOWER
 
@@ -87,7 +90,12 @@ COMBINED = {
     "slice attention": Variant(ALONE, organ_pooling="slices"),
     "all three": Variant(replace(BASE, **SOFT), organ_pooling="slices"),
 }
-VARIANTS = FORMS | PARTS | DICTIONARY | COMBINED
+SEARCH = {
+    "CT-GLIP": Variant(),
+    "hard phrases": Variant(pairs=HardPhrases),
+    "a temperature per organ": Variant(encoder=OwnTemperatures),
+}
+VARIANTS = FORMS | PARTS | DICTIONARY | COMBINED | SEARCH
 KEPT = ("organ crops", "CLIP, report")  # whose models are fine-tuned
 STARTS = {"from scratch": "", "pretrained": "organ crops", "CLIP": "CLIP, report"}  # -> whose tower, of the study "organs"
 NEEDS = tuple(("organs", variant) for variant in KEPT)
@@ -113,8 +121,9 @@ def organs_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
         pairs = ct_glip.global_pairs(units)
     else:
         recipe, shape = how.recipe, {"form": how.form, "organ_pooling": how.organ_pooling, "tower": how.tower}
-        model = build_organ_encoder(recipe, units.organs.names, channels=units.dataset.contract.channels, seed=seed, **shape)
-        pairs = OrganPairs(units, recipe, form=how.form, boxes=how.boxes)
+        shape |= {"channels": units.dataset.contract.channels, "kind": how.encoder}
+        model = build_organ_encoder(recipe, units.organs.names, seed=seed, **shape)
+        pairs = how.pairs(units, recipe, form=how.form, boxes=how.boxes)
     history = pretrain(model, pairs, recipe=recipe, plan=plan)
     about = {"seconds": np.array(history["seconds"].sum())}
     if variant in KEPT:
@@ -123,6 +132,9 @@ def organs_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
     if how.whole:
         return about | ct_glip.global_scores(model, units, test, asked)
     emb = embed_organs(model, units, test, boxes=how.boxes)
+    if variant in SEARCH:
+        chosen_on = ct_glip.organ_scores(model, units, embed_organs(model, units, units.rows("val")), asked)
+        about |= {VALIDATION + name: scores for name, scores in chosen_on.items()}
     return about | {"named": ct_glip.named(model, units, emb)} | ct_glip.organ_scores(model, units, emb, asked)
 
 
@@ -150,6 +162,16 @@ def organs_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
             *_seconds_rows(cells),
         ]
     )
+
+
+def search_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
+    """The search: mean AUC on validation studies, where changes are chosen, beside what test studies say."""
+    units, rows = units_of(preset), []
+    for prefix, split in ((VALIDATION, "val"), ("", "test")):
+        truth = ct_glip.truth(units, units.rows(split), ct_glip.states(units))
+        for against in AGAINST:
+            rows += auc_rows(runs_of(cells, prefix + against), f"{prefix}AUC against {against}", truth, preset, each=False)
+    return pd.DataFrame(rows)
 
 
 def bases_of(variant: str, variants: list[str]) -> list[str]:

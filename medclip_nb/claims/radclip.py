@@ -1,6 +1,8 @@
 """The studies behind lessons 05 and 06: RadCLIP's stage 1 by recipe, its stage 2 by pooling."""
 
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,12 +20,17 @@ from ..lesson import radclip
 from ..measure.embeddings import embed_images
 from ..measure.retrieval import chance_recall_at, first_ranks, recall_at, same
 from ..model.adapter import build_adapter
-from ..model.dual_encoder import build_model
+from ..model.dual_encoder import DualEncoder, build_model
 from ..model.text_tower import embed_texts
 from .runner import cell_folder
-from .tables import Cells, auc_rows, columns, mean_rows, runs_of
+from .tables import VALIDATION, Cells, auc_rows, columns, mean_rows, runs_of
 
 BASE = "radclip_true"  # the recipe whose slice encoders the poolings are compared on
+SEARCH = {  # a rare finding is seen as often as a frequent one
+    BASE: config.RECIPES[BASE],
+    "texts as often as each other": replace(config.RECIPES[BASE], batches="balanced"),
+    "the same, no text twice in a batch": replace(config.RECIPES[BASE], batches="distinct"),
+}
 END_TO_END = "_end_to_end"
 UNTRAINED = ("untrained_mean", "untrained_prompt")  # stage 1 alone, its captions as prompts
 
@@ -38,23 +45,38 @@ def torso(preset: config.Preset) -> tuple[Dataset, Units]:
 def slices_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
     """Stage 1 under one recipe: scores of the test slices; the model stays in the cell's folder."""
     data, units = torso(preset)
-    recipe, folder = config.RECIPES[variant], cell_folder("slices", variant, seed, preset)
-    model = build_model(recipe, image_tower=config.SLICE_TOWER, channels=units.images.shape[1], seed=seed)
-    pairs = ImagePairs(units, embed_texts(units.texts), recipe)
-    history = pretrain(model, pairs, recipe=recipe, plan=plan(preset, seed=seed), folder=folder)
+    folder = cell_folder("slices", variant, seed, preset)
+    model, seconds = _trained(config.RECIPES[variant], seed, preset, folder=folder)
     save_model(
         model, folder / "model", contract=data.contract, seen=small_map(units.images[:1]), card=f"# {variant}, seed {seed}\n"
     )
-    images, regions = _test_slices(units)
-    names = radclip.slice_truth(units, images, within="region").names
-    scores = radclip.slice_scores(model, embed_images(model, units.images[images]), regions, names)
-    return {"scores": scores, "seconds": np.array(history["seconds"].sum())}
+    return {"scores": _scores(model, units, "test", within="region"), "seconds": seconds}
+
+
+def search_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
+    """Stage 1 with another draw of its slices: scores of validation and of test slices."""
+    _, units = torso(preset)
+    if variant == BASE:
+        model = from_pretrained(cell_folder("slices", BASE, seed, preset) / "model")[0]
+    else:
+        model, _ = _trained(SEARCH[variant], seed, preset)
+    return {split: _scores(model, units, split, within="organ") for split in ("val", "test")}
+
+
+def search_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
+    """The search: mean AUC within the organ on validation slices, where settings are chosen, beside what test slices say."""
+    _, units = torso(preset)
+    rows = []
+    for split, prefix in (("val", VALIDATION), ("test", "")):
+        truth = radclip.slice_truth(units, _slices(units, split)[0], within="organ")
+        rows += auc_rows(runs_of(cells, split), f"{prefix}AUC within organ", truth, preset, each=False)
+    return pd.DataFrame(rows)
 
 
 def slices_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """Mean AUC over findings, among slices of the same region and among slices that show the organ."""
     _, units = torso(preset)
-    images, _ = _test_slices(units)
+    images, _ = _slices(units, "test")
     truths = {within: radclip.slice_truth(units, images, within=within) for within in ("region", "organ")}
     scores = runs_of(cells, "scores")
     return pd.DataFrame([row for w, truth in truths.items() for row in auc_rows(scores, f"AUC within {w}", truth, preset)])
@@ -109,6 +131,25 @@ def _bases(variant: str, variants: list[str]) -> list[str]:
     return [v for v in ("mean", "max", "attention") if v in variants and v != variant]
 
 
-def _test_slices(units: Units) -> tuple[np.ndarray, np.ndarray]:
-    table = units.table.iloc[units.one_per_image(units.rows("test"))]
+def _trained(
+    recipe: config.Recipe, seed: int, preset: config.Preset, *, folder: Path | None = None
+) -> tuple[DualEncoder, np.ndarray]:
+    """A slice encoder, and the seconds of its training."""
+    _, units = torso(preset)
+    model = build_model(recipe, image_tower=config.SLICE_TOWER, channels=units.images.shape[1], seed=seed)
+    pairs = ImagePairs(units, embed_texts(units.texts), recipe)
+    history = pretrain(model, pairs, recipe=recipe, plan=plan(preset, seed=seed), folder=folder)
+    return model, np.array(history["seconds"].sum())
+
+
+def _scores(model: DualEncoder, units: Units, split: str, *, within: str) -> np.ndarray:
+    """Of each slice of a split with the caption of every finding that is asked about."""
+    images, regions = _slices(units, split)
+    names = radclip.slice_truth(units, images, within=within).names
+    return radclip.slice_scores(model, embed_images(model, units.images[images]), regions, names)
+
+
+def _slices(units: Units, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The slices of a split, and their regions."""
+    table = units.table.iloc[units.one_per_image(units.rows(split))]
     return table["image"].to_numpy(), table["body_part"].to_numpy(str)

@@ -6,6 +6,7 @@ from .runner import Study
 
 STUDIES = {
     "slices": Study(("radclip", "radclip_organ", "radclip_true"), radclip.slices_cell, radclip.slices_table),
+    "slices_search": Study(tuple(radclip.SEARCH), radclip.search_cell, radclip.search_table, needs=(("slices", radclip.BASE),)),
     "towers": Study(towers.VARIANTS, towers.towers_cell, towers.towers_table, needs=towers.NEEDS),
     "pooling": Study(
         (*POOLINGS, f"attention_4{radclip.END_TO_END}", *radclip.UNTRAINED),
@@ -17,6 +18,7 @@ STUDIES = {
     "organ_parts": Study(tuple(organs.PARTS), organs.organs_cell, organs.organs_table),
     "organ_dictionary": Study(tuple(organs.DICTIONARY), organs.organs_cell, organs.organs_table),
     "organ_ideas": Study(tuple(organs.COMBINED), organs.organs_cell, organs.organs_table),
+    "organ_search": Study(tuple(organs.SEARCH), organs.organs_cell, organs.search_table),
     "organ_labels": Study(organs.LABELS, organs.labels_cell, organs.labels_table, needs=organs.NEEDS),
     "selip": Study(tuple(heads.MAIN), heads.selip_cell, heads.selip_table),
     "selip_sizes": Study(tuple(heads.SIZES), heads.selip_cell, heads.selip_table),

@@ -13,6 +13,7 @@ Cells = dict[tuple[str, int], dict[str, np.ndarray]]  # what each variant with e
 Runs = dict[str, dict[int, np.ndarray]]  # one array of each: variant -> seed -> array
 Bases = Callable[[str, list[str]], list[str]]  # which of the variants one is compared with
 ALL = "all findings"
+VALIDATION = "validation, "  # before the name of a measure on validation patients, where settings are chosen
 
 
 def runs_of(cells: Cells, name: str) -> Runs:

@@ -56,7 +56,7 @@ class OrganPairs:
         """All usable organs of some studies; the dictionary's phrases are drawn by `rng`, and none are without it."""
         study, organ = self.units.of(rows, form=self.form)
         units, images = self.units.unit[rows[study], organ], self.units.images(rows, form=self.form, boxes=self.boxes)
-        columns, answers = self.answers(units, organ, self._drawn(rng))
+        columns, answers = self.answers(units, organ, self._drawn(units, rng))
         text_ids, features = torch.from_numpy(columns), self.units.features[torch.from_numpy(self.texts.sentence[columns])]
         also = (self._names(torch.from_numpy(organ)),) if self.recipe.names_weight else ()
         if max(len(units), len(columns)) > CHUNK:
@@ -123,7 +123,7 @@ class OrganPairs:
         entries, _ = self._entries(units[units >= 0])
         return self.units.features[np.unique(self.texts.sentence[self.texts.own_column[entries]])]
 
-    def _drawn(self, rng: np.random.Generator | None) -> Rows:
+    def _drawn(self, units: Rows, rng: np.random.Generator | None) -> Rows:
         if rng is None or not self.recipe.n_dictionary:
             return np.zeros(0, np.int64)
         return self.units.negatives.draw(rng, self.recipe.n_dictionary, power=self.recipe.dictionary_power)

@@ -49,10 +49,13 @@ class Negatives:
     column: Int[np.ndarray, "organ phrase"]
     count: Int[np.ndarray, "organ phrase"]
 
-    def draw(self, rng: np.random.Generator, m: int, *, power: float) -> Rows:
-        """Up to m different phrases of every organ, with probability ~ count ** power, all organs at once (Gumbel's top m)."""
+    def draw(
+        self, rng: np.random.Generator, m: int, *, power: float, more: Float[np.ndarray, "organ phrase"] | float = 0.0
+    ) -> Rows:
+        """Up to m different phrases of every organ, with probability ~ exp(more) * count ** power, all organs at once (Gumbel's
+        top m)."""
         noise = rng.gumbel(size=self.count.shape)
-        noisy = np.where(self.count > 0, power * np.log(self.count.clip(min=1)) + noise, -np.inf)
+        noisy = np.where(self.count > 0, power * np.log(self.count.clip(min=1)) + more + noise, -np.inf)
         chosen = np.argsort(-noisy, axis=1)[:, :m]
         there = np.isfinite(np.take_along_axis(noisy, chosen, 1))
         return np.take_along_axis(self.column, chosen, 1)[there]

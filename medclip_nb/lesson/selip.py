@@ -108,10 +108,12 @@ def write(found: list[Pair]) -> str:
     return ", ".join(f"at {location} shows {signal}" for location, signal in found) or NOTHING
 
 
-def pairs(heads: HeadUnits, recipe: Recipe, *, beside: tuple[Tensor, ...] = ()) -> ImagePairs:
+def pairs(
+    heads: HeadUnits, recipe: Recipe, *, beside: tuple[Tensor, ...] = (), kind: type[ImagePairs] = ImagePairs
+) -> ImagePairs:
     """What SeLIP is trained on: volumes, texts, and how alike the texts are where the recipe asks."""
     sim = text_matrix(heads.units, heads.features, recipe, heads.found)
-    return ImagePairs(heads.units, heads.features, recipe, similarity=sim, augment=moved_and_dimmed, beside=beside)
+    return kind(heads.units, heads.features, recipe, similarity=sim, augment=moved_and_dimmed, beside=beside)
 
 
 def text_matrix(

@@ -103,7 +103,8 @@ def build_organ_encoder(
     form: str = "crops",
     organ_pooling: str = "mean_max",
     tower: str = ORGAN_TOWER,
+    kind: type[OrganEncoder] = OrganEncoder,
 ) -> OrganEncoder:
     """A fresh model; the same seed gives the same weights."""
     torch.manual_seed(seed)
-    return OrganEncoder(OrganConfig(organs, form, organ_pooling, tower, channels=channels, scale=recipe.scale, bias=recipe.bias))
+    return kind(OrganConfig(organs, form, organ_pooling, tower, channels=channels, scale=recipe.scale, bias=recipe.bias))
