@@ -61,10 +61,10 @@ FORMS = {
 }
 HELD_AGAINST = {  # of FORMS; the first is the one that a lesson reads
     "organ crops": ["CLIP, report"],
-    "feature map": ["organ crops", "CLIP, report"],
+    "feature map": ["organ crops", "CLIP, report", "labels instead of texts"],
     "CLIP, report": ["organ crops"],
     "feature map, ViT": ["CLIP, report, ViT"],
-    "labels instead of texts": ["organ crops", "feature map"],
+    "labels instead of texts": ["organ crops"],
 }
 PARTS = {
     "ct_glip": Variant(),

@@ -23,7 +23,7 @@ FIGURES = ("value", "base_value", "chance", "effect", "low", "high", "seeds_low"
 class Claim:
     """`variant` is better than `base` on `measure` of a study."""
 
-    paper: str  # or "ours"
+    paper: str  # or "ours", or "baselines": simple ways that a method should beat
     says: str
     study: str
     variant: str
@@ -36,7 +36,11 @@ RETRIEVAL = (*NDCG, "image to text, R@1", "text to image, R@1")
 AUC, FOCAL, DIFFUSE = "AUC against normal", "AUC, focal findings", "AUC, diffuse findings"
 FEW = "distinct, 150 studies"
 IDEAS = ("organs alone", "dictionary", "similar sentences", "slice attention")
-GENERAL = "ImageNet, as it is"
+GENERAL, NEAREST = "ImageNet, as it is", "caption of the nearest picture"
+SEEN = ("caption of a picture, R@10", "picture of a caption, R@10")  # of MedPix's test cases
+UNSEEN = ("MedNIST, class by words", "MedNIST, probe of 5 labels a class", "COVID-CT, AUC of a probe")
+HEADS = ("head MR: caption of a picture, R@1", "head MR: picture of a caption, R@1")
+STACKED = "case of a report, R@10"
 RADCLIP = [
     ("domain pretraining beats the general tower, probe", "towers", "RadCLIP", GENERAL, "AUC within organ, probe"),
     ("domain pretraining beats the general tower, captions", "towers", "RadCLIP", GENERAL, "AUC within organ, captions"),
@@ -46,6 +50,10 @@ RADCLIP = [
     ("attention over slices beats the mean, diffuse findings", "pooling", "self_attention", "mean", DIFFUSE),
     ("attention over slices beats the maximum, diffuse findings", "pooling", "self_attention", "max", DIFFUSE),
     ("attention over slices beats the mean, matching", "pooling", "self_attention", "mean", "R@1, report to study"),
+    *((f"domain pretraining beats the general tower, MedPix, {m}", "pictures", "captions", GENERAL, m) for m in SEEN),
+    *((f"domain pretraining beats the general tower, {m}", "pictures", "captions", GENERAL, m) for m in UNSEEN),
+    ("attention over pictures of a case beats the mean, MedPix", "stacks", "self_attention", "mean", STACKED),
+    ("attention over pictures of a case beats the maximum, MedPix", "stacks", "self_attention", "max", STACKED),
 ]
 CT_GLIP = [
     ("organs beat whole volumes, zero-shot, CNN", "organs", "feature map", "CLIP, report", AUC),
@@ -57,6 +65,10 @@ CT_GLIP = [
 SELIP = [
     *((f"similarity beats identity, {m}", "selip", "selip, distinct", "clip, distinct", m) for m in RETRIEVAL),
     *((f"similarity beats identity, 150 studies, {m}", "selip_sizes", f"selip, {FEW}", f"clip, {FEW}", m) for m in NDCG),
+    *(
+        (f"similarity beats identity, MedPix, {m}", "pictures", "similar captions, distinct", "captions, distinct", m)
+        for m in (*SEEN, *HEADS)
+    ),
     ("similarity beats identity, probe of kinds", "selip", "selip, distinct", "clip, distinct", "probe, kind"),
     ("similarity beats identity, fine-tuned on 10 %", "transfer_labels", "selip, 10 %", "clip, 10 %", "AUC, fine-tuned"),
     ("similarity beats identity, outlines of 20 studies", "transfer_masks", "selip, 20 studies", "clip, 20 studies", "Dice"),
@@ -68,7 +80,13 @@ OURS = [
     *((f"rare words beat SeLIP's form, {m}", "selip", "rare words, distinct", "selip, distinct", m) for m in RETRIEVAL),
     *((f"all three ideas beat {alone}", "organ_ideas", "all three", alone, AUC) for alone in IDEAS),
 ]
-PAPERS = {"RadCLIP": RADCLIP, "CT-GLIP": CT_GLIP, "SeLIP": SELIP, "ours": OURS}
+BASELINES = [
+    ("captions beat labels, probe of the tower", "towers", "RadCLIP", "labels instead of captions", "AUC within organ, probe"),
+    ("captions beat labels, zero-shot", "towers", "RadCLIP", "labels instead of captions", "AUC within organ, captions"),
+    ("texts beat labels of all studies, zero-shot", "organs", "feature map", "labels instead of texts", AUC),
+    *((f"captions beat copying the nearest one, MedPix, {m}", "pictures", "captions", NEAREST, m) for m in SEEN),
+]
+PAPERS = {"RadCLIP": RADCLIP, "CT-GLIP": CT_GLIP, "SeLIP": SELIP, "ours": OURS, "baselines": BASELINES}
 CLAIMS = tuple(Claim(paper, *fields) for paper, own in PAPERS.items() for fields in own)
 
 

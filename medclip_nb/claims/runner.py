@@ -7,6 +7,7 @@ and each variant's difference from the first, paired.
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from .. import config
+from ..data.catalog import local_copy, locate
 from ..files import whole, write_text
 from ..leash import end_with_parent
 from ..lesson.claims import read
@@ -35,19 +37,36 @@ class Study:
     cell: Callable[[str, int, config.Preset], dict[str, np.ndarray]]  # arrays that one variant with one seed gives
     table: Callable[[Cells, config.Preset], pd.DataFrame]
     needs: tuple[tuple[str, str], ...] = ()  # studies and variants whose models it uses
+    data: tuple[str, ...] = ()  # datasets that must have been downloaded
 
 
 def run(names: list[str] | None = None, *, preset: str = "cpu", seeds: tuple[int, ...] = SEEDS) -> dict[str, pd.DataFrame]:
-    """Tables of some studies (all when none is named). Raises ValueError for an unknown one."""
+    """Tables of some studies; when none is named, of all whose data are here.
+
+    Raises ValueError for an unknown one, and ManifestError, with how to get it, for a dataset that is not here.
+    """
     from .studies import STUDIES
 
     level, tables = config.choose(config.PRESETS, "preset", preset), {}
-    for name, study in {name: config.choose(STUDIES, "study", name) for name in names or STUDIES}.items():
+    studies = {name: config.choose(STUDIES, "study", name) for name in names or filter(_here, STUDIES)}
+    for dataset in (dataset for study in studies.values() for dataset in study.data):
+        locate(dataset)
+    for name, study in studies.items():
         for wanted, variants in (*((other, (one,)) for other, one in study.needs), (name, study.variants)):
             _fill(wanted, variants, level, seeds)
         cells = {key: _read(_file(name, *key, level)) for key in product(study.variants, seeds)}
         tables[name] = study.table(cells, level)
     return tables
+
+
+def _here(name: str) -> bool:
+    """Whether a study has its data; if not, says so."""
+    from .studies import STUDIES
+
+    gone = [dataset for dataset in STUDIES[name].data if not local_copy(dataset).exists()]
+    if gone:
+        print(f"claims: {name} is left out: it needs `medclip-nb data get {gone[0]}`", file=sys.stderr)
+    return not gone
 
 
 def save(tables: dict[str, pd.DataFrame], folder: Path) -> list[Path]:

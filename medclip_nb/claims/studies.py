@@ -1,7 +1,7 @@
 """All studies by name."""
 
 from ..model.pooling import POOLINGS
-from . import heads, organs, radclip, towers, transfer
+from . import heads, organs, radclip, real, towers, transfer
 from .runner import Study
 
 STUDIES = {
@@ -26,4 +26,8 @@ STUDIES = {
     "selip_settings": Study(tuple(heads.SETTINGS), heads.selip_cell, heads.selip_table),
     "transfer_labels": Study(transfer.LABELS, transfer.labels_cell, transfer.labels_table, needs=transfer.NEEDS),
     "transfer_masks": Study(transfer.MASKS, transfer.masks_cell, transfer.masks_table, needs=transfer.NEEDS),
+    "pictures": Study(real.VARIANTS, real.pictures_cell, real.pictures_table, data=real.DATA),
+    "stacks": Study(
+        real.POOLINGS, real.stacks_cell, real.stacks_table, needs=(("pictures", real.START),), data=(real.TRAINED_ON,)
+    ),
 }

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .. import config
 from ..data.studies import Units, draw_epoch
@@ -20,23 +20,19 @@ from ..learn.checkpoint import from_pretrained
 from ..learn.plan import descend, plan
 from ..lesson import radclip
 from ..measure import transfer
-from ..measure.embeddings import embed_chosen
 from ..measure.retrieval import chance_recall_at, first_ranks, recall_at
 from ..model.dual_encoder import DualEncoder, build_model
-from ..model.text_tower import embed_texts
 from .radclip import BASE, torso
 from .runner import cell_folder
+from .spaces import features, learnt, regressed
 from .tables import Cells, auc_rows, mean_rows, runs_of
 
 N_READ = {"train": 8000, "val": 2000}  # slices that probes and regressions read, at most
-AT_A_TIME = 256
-PENALTIES = (1e1, 1e2, 1e3, 1e4, 1e5)  # of the regression to texts
 GENERAL, UNTRAINED, LABELS = "ImageNet, as it is", "untrained", "labels instead of captions"
 CAPTIONS = {"RadCLIP": BASE, "RadCLIP, as published": "radclip"}  # -> whose model, of the study "slices"
 VARIANTS = (GENERAL, UNTRAINED, LABELS, *CAPTIONS)
 NEEDS = tuple(("slices", variant) for variant in CAPTIONS.values())
 PROBE, ZERO_SHOT, MATCHED = "AUC within organ, probe", "AUC within organ, captions", "caption of a sick slice, R@1"
-Splits = dict[str, np.ndarray]
 
 
 def towers_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
@@ -50,17 +46,21 @@ def towers_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
         model, out = fit_findings(units, names, preset=preset, seed=seed)
     else:
         model = _tower(variant, units, seed, preset)
-    read = {split: features(model, units, own) for split, own in images.items()}
+    read = {split: features(model, units.images[own]) for split, own in images.items()}
     found = {"probe": transfer.probe(read, labels)["test"]}
     if variant == LABELS:
         return found | {"captions": _logits(model, out, units, images["test"])}
-    emb, text_of = _own_space(model, units, images["test"]) if variant in CAPTIONS else _regressed(units, images, read)
-    prompts = text_of([radclip.caption(place, name) for place in _places(units) for name in names])
+    captions = {split: [units.texts[i] for i in _rows(units, images[split])["text_id"]] for split in ("train", "val")}
+    space = learnt(model) if variant in CAPTIONS else regressed(model, read, captions)
+    emb, prompts = (
+        space.pictures(units.images[images["test"]]),
+        space.texts([radclip.caption(place, name) for place in _places(units) for name in names]),
+    )
     where = _rows(units, images["test"])["body_part"].map(_places(units).index).to_numpy()
     scores = np.einsum("sd,snd->sn", emb, prompts.reshape(len(_places(units)), len(names), -1)[where])
     sick = _sick(units, images["test"])
-    captions, true = _true_captions(units, images["test"][sick])
-    return found | {"captions": scores, "ranks": first_ranks(emb[sick] @ text_of(captions).T, true)}
+    said, true = _true_captions(units, images["test"][sick])
+    return found | {"captions": scores, "ranks": first_ranks(emb[sick] @ space.texts(said).T, true)}
 
 
 def towers_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
@@ -105,13 +105,6 @@ def fit_findings(units: Units, names: tuple[str, ...], *, preset: config.Preset,
     return model.eval(), out.eval()
 
 
-@torch.inference_mode()
-def features(model: DualEncoder, units: Units, images: Int[np.ndarray, " slice"]) -> Float[np.ndarray, "slice width"]:
-    """What a probe reads of some slices."""
-    parts = [torch.from_numpy(units.images[images[i : i + AT_A_TIME]]) for i in range(0, len(images), AT_A_TIME)]
-    return torch.cat([model.features(part).float() for part in parts]).numpy()
-
-
 def _tower(variant: str, units: Units, seed: int, preset: config.Preset) -> DualEncoder:
     if variant in CAPTIONS:
         return from_pretrained(cell_folder("slices", CAPTIONS[variant], seed, preset) / "model")[0]
@@ -121,37 +114,7 @@ def _tower(variant: str, units: Units, seed: int, preset: config.Preset) -> Dual
 
 @torch.inference_mode()
 def _logits(model: DualEncoder, out: nn.Linear, units: Units, images: np.ndarray) -> Float[np.ndarray, "slice finding"]:
-    return out(torch.from_numpy(features(model, units, images))).numpy()
-
-
-def _own_space(model: DualEncoder, units: Units, images: np.ndarray):
-    """Embeddings of slices, and of texts, as the model learnt them."""
-
-    @torch.inference_mode()
-    def text_of(texts: list[str]) -> Float[np.ndarray, "text dim"]:
-        return model.encode_texts(embed_texts(texts)).numpy()
-
-    return embed_chosen(model, units.images, images), text_of
-
-
-def _regressed(units: Units, images: Splits, read: Splits):
-    """Slices by ridge regression from a tower's features to the sentence embeddings of their captions."""
-    from sklearn.linear_model import Ridge
-    from sklearn.preprocessing import StandardScaler
-
-    texts = embed_texts(units.texts)
-    mean = texts[_rows(units, images["train"])["text_id"].to_numpy()].mean(0)
-    centred = normalize(texts - mean, dim=1).numpy()
-    wanted = {split: centred[_rows(units, images[split])["text_id"].to_numpy()] for split in ("train", "val")}
-    scaler = StandardScaler().fit(read["train"])
-    x = {split: scaler.transform(part) for split, part in read.items()}
-    fitted = [Ridge(alpha).fit(x["train"], wanted["train"]) for alpha in PENALTIES]
-    best = max(fitted, key=lambda model: (_unit(model.predict(x["val"])) * wanted["val"]).sum(1).mean())
-    return _unit(best.predict(x["test"])), lambda said: normalize(embed_texts(said) - mean, dim=1).numpy()
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+    return out(torch.from_numpy(features(model, units.images[images]))).numpy()
 
 
 def _sick(units: Units, images: np.ndarray) -> Bool[np.ndarray, " slice"]:
