@@ -13,6 +13,7 @@ from toy import lps_volume, write_nifti
 
 from medclip_nb import __version__, bench, cli, config
 from medclip_nb.claims import runner
+from medclip_nb.claims.studies import STUDIES
 from medclip_nb.data import audit, catalog, download
 from medclip_nb.pages import audit_page, course
 
@@ -278,8 +279,16 @@ def test_claims_write_a_table_and_say_where(studied, capsys, home):
 
 def test_claims_go_where_they_are_told(studied, capsys, home):
     assert cli.main(["claims", "-o", str(home / "here")]) == 0
-    assert studied == [([], {"preset": "cpu", "seeds": (0, 1, 2, 3, 4)})]
     assert (home / "here" / "toy.csv").exists()
+    names = [name for name, study in STUDIES.items() if not study.data]
+    assert studied == [(names, {"preset": "cpu", "seeds": (0, 1, 2, 3, 4)})]
+    assert "pictures is left out: `medclip-nb data get medpix2` first\n" in capsys.readouterr().err
+
+
+def test_a_named_study_whose_data_are_not_here_is_refused_with_how_to_get_them(capsys, home):
+    assert cli.main(["claims", "stacks", "--preset", "smoke"]) == 2
+    assert "medpix2" in capsys.readouterr().err
+    assert not (home / "artifacts" / "claims").exists()
 
 
 def test_committed_claims_go_beside_the_lessons(studied, home):
@@ -297,5 +306,5 @@ def test_claims_of_few_seeds_or_little_work_are_not_committed(studied, capsys, o
 
 def test_an_unknown_study_lists_the_known_and_runs_nothing(capsys, home):
     assert cli.main(["claims", "slices", "tea_leaves", "--preset", "smoke"]) == 2
-    assert "error: unknown study 'tea_leaves'; choose one of: slices, towers, pooling" in capsys.readouterr().err
+    assert "error: unknown study 'tea_leaves'; choose one of: slices, slices_search, towers, pooling" in capsys.readouterr().err
     assert not (home / "artifacts").exists()

@@ -7,7 +7,6 @@ and each variant's difference from the first, paired.
 
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -41,14 +40,14 @@ class Study:
 
 
 def run(names: list[str] | None = None, *, preset: str = "cpu", seeds: tuple[int, ...] = SEEDS) -> dict[str, pd.DataFrame]:
-    """Tables of some studies; when none is named, of all whose data are here.
+    """Tables of some studies, or of all.
 
     Raises ValueError for an unknown one, and ManifestError, with how to get it, for a dataset that is not here.
     """
     from .studies import STUDIES
 
     level, tables = config.choose(config.PRESETS, "preset", preset), {}
-    studies = {name: config.choose(STUDIES, "study", name) for name in names or filter(_here, STUDIES)}
+    studies = {name: config.choose(STUDIES, "study", name) for name in names or STUDIES}
     for dataset in (dataset for study in studies.values() for dataset in study.data):
         locate(dataset)
     for name, study in studies.items():
@@ -59,14 +58,12 @@ def run(names: list[str] | None = None, *, preset: str = "cpu", seeds: tuple[int
     return tables
 
 
-def _here(name: str) -> bool:
-    """Whether a study has its data; if not, says so."""
+def lacking() -> dict[str, list[str]]:
+    """Studies that cannot be run here -> the datasets that they lack."""
     from .studies import STUDIES
 
-    gone = [dataset for dataset in STUDIES[name].data if not local_copy(dataset).exists()]
-    if gone:
-        print(f"claims: {name} is left out: it needs `medclip-nb data get {gone[0]}`", file=sys.stderr)
-    return not gone
+    gone = {name: [d for d in study.data if not local_copy(d).exists()] for name, study in STUDIES.items()}
+    return {name: datasets for name, datasets in gone.items() if datasets}
 
 
 def save(tables: dict[str, pd.DataFrame], folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """`medclip-nb claims` and `medclip-nb bench`: what is said about methods, and how fast the package is."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from .. import config
@@ -40,12 +41,17 @@ def _add_claims(commands, command_parser) -> None:
 def claims_command(args: argparse.Namespace) -> int:
     """Runs studies and prints where their tables are; an interrupted one goes on from the trainings that are done."""
     from ..claims import runner
+    from ..claims.studies import STUDIES
 
     seeds = tuple(dict.fromkeys(args.seed))
     if args.commit and (args.preset != "cpu" or len(seeds) < 3):
         raise ValueError("--commit goes with preset cpu and at least three different seeds")
     folder = config.shipped("notebooks") / "results" if args.commit else Path(args.output or config.reports_dir() / "claims")
-    tables = runner.run(args.studies, preset=args.preset, seeds=seeds)
+    lacking = {} if args.studies else runner.lacking()
+    for name, datasets in lacking.items():
+        print(f"{name} is left out: `medclip-nb data get {datasets[0]}` first", file=sys.stderr)
+    names = args.studies or [name for name in STUDIES if name not in lacking]
+    tables = runner.run(names, preset=args.preset, seeds=seeds)
     print(*runner.save(tables, folder), sep="\n")
     return 0
 
