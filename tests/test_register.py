@@ -6,9 +6,10 @@ import pytest
 from scipy import stats
 
 from medclip_nb.claims import organs, radclip, register, tables, towers
-from medclip_nb.claims.register import CLAIMS, HOLDS, NOT_MEASURED, NOT_SHOWN, REVERSED, Claim, judged, seed_interval, verdict
+from medclip_nb.claims.register import CLAIMS, NOT_MEASURED, Claim, judged
 from medclip_nb.claims.studies import STUDIES
 from medclip_nb.config import PRESETS
+from medclip_nb.measure.comparisons import HOLDS, NOT_SHOWN, REVERSED, seed_interval, verdict
 
 CLAIM = Claim("ours", "new beats old", "toy", "new", "old", "AUC")
 

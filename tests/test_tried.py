@@ -79,7 +79,7 @@ def test_near_texts_share_a_batch_and_no_unit_stands_twice(n, size):
 def test_each_search_begins_with_the_method_as_it_is():
     assert next(iter(radclip.SEARCH)) == radclip.BASE
     assert organs.SEARCH["CT-GLIP"] == organs.PARTS["ct_glip"]
-    assert replace(heads.SEARCH["rare words, near texts in a batch"], kind=heads.ImagePairs) == heads.SEARCH["rare words count"]
+    assert replace(heads.BATCHES["near texts"], kind=heads.ImagePairs) == heads.MAIN["rare words, distinct"]
 
 
 def test_a_search_tells_validation_from_test_patients(torso, monkeypatch):

@@ -73,19 +73,19 @@ SEARCH = {
     "best match, top 4": Variant(similar("best", keep=4)),
     "place above signal": Variant(similar("place")),
     "rare words count": Variant(similar("rare")),
-    "rare words, near texts in a batch": Variant(similar("rare"), kind=NearTexts),
     "semantic, cubed": Variant(similar("semantic", power=3.0)),
     "selip, healthy alike, shuffled": Variant(similar("selip_healthy", batches="shuffled")),
     "clip, batch 256": Variant(replace(CLIP, batches="distinct"), batch_size=256),
     "best match, cubed, batch 256": Variant(similar("best", power=3.0), batch_size=256),
 }
+BATCHES = {"rare words, distinct": MAIN["rare words, distinct"], "near texts": Variant(similar("rare"), kind=NearTexts)}
 FORMS = {"clip": replace(CLIP, batches="distinct"), "rare words": similar("rare"), "semantic": similar("semantic")}
 SETTINGS = (
     {f"free wording, {name}": Variant(recipe, wording="free") for name, recipe in FORMS.items()}
     | {f"four sequences, {name}": Variant(FORMS[name], sequences=()) for name in ("clip", "rare words")}
     | {f"slices and attention, {name}": Variant(FORMS[name], adapter=True) for name in ("clip", "rare words")}
 )
-VARIANTS = MAIN | SIZES | SEARCH | SETTINGS
+VARIANTS = MAIN | SIZES | SEARCH | SETTINGS | BATCHES
 
 
 @lru_cache(maxsize=2)
@@ -142,6 +142,8 @@ def bases_of(variant: str, variants: list[str]) -> list[str]:
         bases = [f"{name}, {last}" for name in bases[1:]]
     elif variant in SETTINGS:
         bases = [f"{setting}, clip"]
+    elif variant in BATCHES and variant not in MAIN:
+        bases = list(BATCHES)[:1]
     return [base for base in bases if base in variants and base != variant]
 
 

@@ -7,14 +7,12 @@ whatever the mean: too small for this many patients and seeds, or nothing.
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
-from ..config import CONFIDENCE
+from ..measure.comparisons import seed_interval, verdict
 from .tables import ALL
 
-HOLDS, REVERSED, NOT_SHOWN, NOT_MEASURED = "holds", "reversed", "not shown", "not measured"
+NOT_MEASURED = "not measured"
 
 FIGURES = ("value", "base_value", "chance", "effect", "low", "high", "seeds_low", "seeds_high", "n", "unit", "seeds")
 
@@ -94,25 +92,6 @@ def judged(tables: dict[str, pd.DataFrame], claims: tuple[Claim, ...] = CLAIMS) 
     """A row per claim: both scores, the effect with its intervals, and the verdict. What no table has was not measured."""
     found = [asdict(claim) | _judge(tables.get(claim.study), claim) for claim in claims]
     return pd.DataFrame(found, columns=[*asdict(claims[0]), *FIGURES, "verdict"])
-
-
-def seed_interval(differences: Float[np.ndarray, " seed"]) -> tuple[float, float]:
-    """Student's t interval of the mean over trainings; infinite for a single one, which says nothing about the next."""
-    from scipy.stats import t
-
-    n = len(differences)
-    if n < 2:
-        return -np.inf, np.inf
-    mean = float(np.mean(differences))
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
-    return mean - reach, mean + reach
-
-
-def verdict(patients: tuple[float, float], seeds: tuple[float, float]) -> str:
-    """By the rule above, from the two intervals of a difference."""
-    if min(patients[0], seeds[0]) > 0:
-        return HOLDS
-    return REVERSED if max(patients[1], seeds[1]) < 0 else NOT_SHOWN
 
 
 def _judge(table: pd.DataFrame | None, claim: Claim) -> dict:

@@ -23,6 +23,7 @@ STUDIES = {
     "selip": Study(tuple(heads.MAIN), heads.selip_cell, heads.selip_table),
     "selip_sizes": Study(tuple(heads.SIZES), heads.selip_cell, heads.selip_table),
     "selip_search": Study(tuple(heads.SEARCH), heads.selip_cell, heads.search_table),
+    "selip_batches": Study(tuple(heads.BATCHES), heads.selip_cell, heads.search_table),
     "selip_settings": Study(tuple(heads.SETTINGS), heads.selip_cell, heads.selip_table),
     "transfer_labels": Study(transfer.LABELS, transfer.labels_cell, transfer.labels_table, needs=transfer.NEEDS),
     "transfer_masks": Study(transfer.MASKS, transfer.masks_cell, transfer.masks_table, needs=transfer.NEEDS),

@@ -6,7 +6,7 @@ from scipy.stats import entropy
 
 from ..data import preprocessing
 from ..measure import comparisons, geometry, retrieval
-from . import planted, scaling_solutions, solutions
+from . import claims_solutions, planted, scaling_solutions, solutions
 from .checks import Exercise
 
 _RNG = np.random.default_rng(0)
@@ -668,6 +668,47 @@ EXERCISES = {
                 "a GPU that is used less takes longer: divide by the share",
             ),
             (lambda flop, peak, share: flop / (peak * share) / 3600, "the peak is in 10^12 operations a second"),
+        ),
+    ),
+    "seed_reach": Exercise(
+        claims_solutions.seed_reach,
+        ((np.array([0.02, 0.04, 0.03, 0.05, 0.01]),), (np.array([0.1, -0.1]),), (np.array([0.2, 0.25, 0.3]),)),
+        (
+            (
+                lambda d: 1.96 * np.std(d, ddof=1) / len(d) ** 0.5,
+                "1.96 is for many; for a few take scipy.stats.t.ppf(.975, n - 1)",
+            ),
+            (lambda d: claims_solutions.seed_reach(d) * (1 - 1 / len(d)) ** 0.5, "the spread of a sample: np.std with ddof=1"),
+            (
+                lambda d: claims_solutions.seed_reach(d) * len(d) ** 0.5,
+                "that is for one training; the mean of n is steadier by √n",
+            ),
+            (lambda d: 2 * claims_solutions.seed_reach(d), "half the width, from the mean to one end"),
+        ),
+    ),
+    "verdict": Exercise(
+        comparisons.verdict,
+        (
+            ((0.03, 0.05), (-0.02, 0.08)),
+            ((-0.01, 0.05), (0.01, 0.03)),
+            ((0.01, 0.05), (0.02, 0.04)),
+            ((-0.05, -0.01), (-0.04, -0.02)),
+            ((-0.05, -0.01), (-0.04, 0.02)),
+        ),
+        (
+            (lambda a, b: planted.verdict(b, a), "now the patients' interval is what is never looked at"),
+            (lambda a, b: "holds" if min(a[0], b[0]) > 0 else "not shown", "both intervals below 0 say something, too: reversed"),
+            (lambda a, b: "holds" if a[0] + b[0] > 0 else "reversed" if a[1] + b[1] < 0 else "not shown", "each on its own"),
+        ),
+        bug=planted.verdict,
+    ),
+    "by_luck": Exercise(
+        claims_solutions.by_luck,
+        ((40, 0.95), (100, 0.9), (1, 0.99)),
+        (
+            (lambda n, c: n * (1 - c), "half of the misses are on the other side, and would be called reversed"),
+            (lambda n, c: n * c / 2, "that counts the intervals that do not miss"),
+            (lambda n, c: 1 - c**n, "that is the chance of at least one miss; asked is how many, on average"),
         ),
     ),
 }

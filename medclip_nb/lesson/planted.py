@@ -72,3 +72,10 @@ def chunked_loss(images: Float[np.ndarray, "pair dim"], texts: Float[np.ndarray,
         some, own = images[i : i + chunk], texts[i : i + chunk]
         losses.extend(logsumexp(some @ own.T, axis=1) - (some * own).sum(1))
     return float(np.mean(losses))
+
+
+def verdict(patients: tuple[float, float], seeds: tuple[float, float]) -> str:
+    """Looks at the patients only: one lucky training is enough to hold."""
+    if patients[0] > 0:
+        return "holds"
+    return "reversed" if patients[1] < 0 else "not shown"

@@ -9,6 +9,7 @@ from .statistics import Score, patient_weights
 N_FLIPS = 5000
 RATE = 0.7  # share of hits in the simulated studies
 WAYS = ("patient", "item")  # what is resampled
+HOLDS, REVERSED, NOT_SHOWN = "holds", "reversed", "not shown"  # verdicts on a difference
 
 
 def sign_flip_p(differences: Float[np.ndarray, " item"], patients: np.ndarray, *, seed: int = 0) -> float:
@@ -58,6 +59,29 @@ def over_seeds(name: str, values: Float[np.ndarray, " seed"], *, chance: float |
     reach = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     mean = float(values.mean())
     return Score(name, mean, mean - float(reach), mean + float(reach), len(values), "seeds", chance)
+
+
+def seed_interval(differences: Float[np.ndarray, " seed"]) -> tuple[float, float]:
+    """Student's interval of the mean over trainings; infinite for a single one, which says nothing about the next."""
+    if len(differences) < 2:
+        return -np.inf, np.inf
+    found = over_seeds("difference", differences, chance=None)
+    return found.low, found.high
+
+
+def verdict(patients: tuple[float, float], seeds: tuple[float, float]) -> str:
+    """What two intervals of a difference say, the one over patients and the one over trainings.
+
+    It holds if both lie above 0, is reversed if both lie below it, and is not shown otherwise.
+    """
+    if min(patients[0], seeds[0]) > 0:
+        return HOLDS
+    return REVERSED if max(patients[1], seeds[1]) < 0 else NOT_SHOWN
+
+
+def by_luck(n: int, *, confidence: float = CONFIDENCE) -> float:
+    """How many of n differences that are nothing hold all the same by one interval, on average: half of its misses."""
+    return n * (1 - confidence) / 2
 
 
 def simulated_intervals(

@@ -1,0 +1,58 @@
+"""Claims as a forest plot: each effect with its interval over patients and the one over trainings."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from .plots import COLOURS
+
+KINDS = {  # verdict -> colour, marker, filled
+    "holds": (COLOURS[0], "o", True),
+    "reversed": (COLOURS[5], "X", True),
+    "not shown": ("0.4", "o", False),
+}
+
+
+def forest(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """One line per claim: the effect, its interval over patients (thick) and over seeds (thin), the verdict by marker and word.
+
+    `table` has the columns says, effect, low, high, seeds_low, seeds_high, value, base_value and verdict. All measures are
+    between 0 and 1, effects are their differences.
+    """
+    ax = ax or plt.subplots(figsize=(11, 0.34 * len(table) + 1.5))[1]
+    words = []
+    for place, row in enumerate(table.itertuples()):
+        colour, marker, filled = KINDS[row.verdict]
+        ax.plot([row.seeds_low, row.seeds_high], [place, place], color=colour, linewidth=1.2, zorder=1)
+        ax.plot([row.low, row.high], [place, place], color=colour, linewidth=4, alpha=0.5, solid_capstyle="butt", zorder=2)
+        ax.plot(row.effect, place, marker=marker, markersize=8, color=colour, markerfacecolor=colour if filled else "white")
+        words.append(f"{row.base_value:.2f} → {row.value:.2f}  {row.verdict}")
+    ax.axvline(0, color="0.2", linestyle="--", linewidth=1.2)
+    ax.set(xlabel="effect (score with it − score without), 95 % intervals")
+    ax.set_yticks(range(len(table)), table["says"], fontsize=9)
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    right = ax.secondary_yaxis("right")
+    right.set_yticks(range(len(words)), words, fontsize=9)
+    right.tick_params(length=0)
+    lines = [Line2D([], [], color="0.3", linewidth=width, alpha=alpha) for width, alpha in ((4, 0.5), (1.2, 1))]
+    ax.figure.legend(lines, ["over patients", "over seeds"], loc="outside lower center", ncols=2, frameon=False)
+    return ax
+
+
+def stability_bars(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """How many claims hold, are reversed or are not shown, by the number of trainings looked at."""
+    ax = ax or plt.subplots(figsize=(7, 2.6))[1]
+    left = np.zeros(len(table))
+    for verdict, (colour, _, filled) in KINDS.items():
+        counts = table[verdict].to_numpy(float)
+        ax.barh(range(len(table)), counts, left=left, color=colour if filled else "0.85", edgecolor="white", label=verdict)
+        for place, (start, count) in enumerate(zip(left, counts, strict=True)):
+            if count:
+                ax.text(start + count / 2, place, f"{count:.0f}", ha="center", va="center", color="white" if filled else "black")
+        left += counts
+    ax.set(yticks=range(len(table)), yticklabels=[f"{n} seeds" for n in table.index], xlabel="claims")
+    ax.invert_yaxis()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
+    return ax
