@@ -57,7 +57,7 @@ CT_GLIP = [
     ("organs beat whole volumes, zero-shot, CNN", "organs", "feature map", "CLIP, report", AUC),
     ("organs beat whole volumes, zero-shot, ViT", "organs", "feature map, ViT", "CLIP, report, ViT", AUC),
     ("organs beat whole volumes, fine-tuned", "organ_labels", "pretrained, 20 labels", "CLIP, 20 labels", "AUC"),
-    ("the dictionary helps, 16 studies in a batch", "organ_parts", "ct_glip", "m = 0", AUC),
+    ("the dictionary helps, 16 studies in a batch", "organ_ideas", "dictionary", "organs alone", AUC),
     ("the dictionary helps, 4 studies in a batch", "organ_dictionary", "batch 4, m = 16", "batch 4, m = 0", AUC),
 ]
 SELIP = [

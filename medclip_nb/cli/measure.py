@@ -34,13 +34,17 @@ def _add_claims(commands, command_parser) -> None:
         "--seed", type=seed, nargs="+", default=list(SEEDS), help=f"one training each (default: 0 to {SEEDS[-1]})"
     )
     claims.add_argument("-o", "--output", metavar="DIR", help="folder of the tables (default: reports/claims)")
-    claims.add_argument("--commit", action="store_true", help="write the tables where the lessons read them (preset cpu)")
+    claims.add_argument(
+        "--commit",
+        action="store_true",
+        help="write the tables where the lessons read them, and the README's summary (preset cpu)",
+    )
     claims.set_defaults(command=claims_command)
 
 
 def claims_command(args: argparse.Namespace) -> int:
     """Runs studies and prints where their tables are; an interrupted one goes on from the trainings that are done."""
-    from ..claims import runner
+    from ..claims import runner, verdicts
     from ..claims.studies import STUDIES
 
     seeds = tuple(dict.fromkeys(args.seed))
@@ -52,7 +56,10 @@ def claims_command(args: argparse.Namespace) -> int:
         print(f"{name} is left out: `medclip-nb data get {datasets[0]}` first", file=sys.stderr)
     names = args.studies or [name for name in STUDIES if name not in lacking]
     tables = runner.run(names, preset=args.preset, seeds=seeds)
-    print(*runner.save(tables, folder), sep="\n")
+    written, readme = runner.save(tables, folder), config.shipped("notebooks").parent / "README.md"
+    if args.commit and readme.exists():
+        written.append(verdicts.into_readme(readme, verdicts.table()))
+    print(*written, sep="\n")
     return 0
 
 

@@ -20,6 +20,7 @@ PARTS = {  # number of a part's first lesson -> its name and what it is for
     "05": ("Three methods", "RadCLIP on slices and volumes, CT-GLIP on organs, SeLIP on similar reports."),
     "09": ("Measure what was learnt", "Scores beside chance, with intervals over patients, and the ways they deceive."),
     "14": ("Grow", "What a larger batch buys and costs, what stays the same on eight GPUs, and what is only said to."),
+    "15": ("The verdict", "What the papers claim, asked again by one rule over five trainings, failures included."),
     "90": ("Your own data", "What medclip-nb experiment runs for each recipe and seed on a folder of yours."),
 }
 TURN = re.compile(r"<!-- turn -->.*?<!-- /turn -->", re.DOTALL)  # what is known only when the other pages are
