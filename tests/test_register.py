@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from medclip_nb.claims import organs, radclip, register, tables, towers
+from medclip_nb.claims import heads, organs, radclip, real, register, tables, towers
 from medclip_nb.claims.register import CLAIMS, NOT_MEASURED, Claim, judged
 from medclip_nb.claims.studies import STUDIES
 from medclip_nb.config import PRESETS
@@ -64,11 +64,16 @@ def test_every_claim_names_a_study_and_variants_that_it_has():
     assert {c.paper for c in CLAIMS} == set(register.PAPERS)
 
 
-@pytest.mark.parametrize(
-    "claim", [c for c in CLAIMS if c.study in ("pooling", "towers", "organs", "organ_ideas")], ids=lambda c: c.says
-)
+BASES = {
+    "slices": tables.those_before, "pooling": radclip._bases, "towers": towers._bases, "pictures": real.bases_of,
+    "stacks": real.stack_bases, "selip": heads.bases_of, "selip_sizes": heads.bases_of, "organ_labels": tables.those_before,
+    "transfer_labels": tables.those_before, "transfer_masks": tables.those_before,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.says)
 def test_what_a_claim_compares_is_compared_in_its_study(claim):
-    bases = {"pooling": radclip._bases, "towers": towers._bases}.get(claim.study, organs.bases_of)
+    bases = BASES.get(claim.study, organs.bases_of)
     assert claim.base in bases(claim.variant, list(STUDIES[claim.study].variants))
 
 

@@ -97,7 +97,7 @@ SEARCH = {
 }
 VARIANTS = FORMS | PARTS | DICTIONARY | COMBINED | SEARCH
 KEPT = ("organ crops", "CLIP, report")  # whose models are fine-tuned
-STARTS = {"from scratch": "", "pretrained": "organ crops", "CLIP": "CLIP, report"}  # -> whose tower, of the study "organs"
+STARTS = {"from scratch": "", "CLIP": "CLIP, report", "pretrained": "organ crops"}  # -> whose tower, of the study "organs"
 NEEDS = tuple(("organs", variant) for variant in KEPT)
 LABELS = tuple(f"{start}, {n} labels" for n in FEW for start in STARTS)
 

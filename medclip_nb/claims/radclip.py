@@ -23,7 +23,7 @@ from ..model.adapter import build_adapter
 from ..model.dual_encoder import DualEncoder, build_model
 from ..model.text_tower import embed_texts
 from .runner import cell_folder
-from .tables import VALIDATION, Cells, auc_rows, columns, mean_rows, runs_of
+from .tables import VALIDATION, Cells, auc_rows, columns, mean_rows, runs_of, those_before
 
 BASE = "radclip_true"  # the recipe whose slice encoders the poolings are compared on
 SEARCH = {  # a rare finding is seen as often as a frequent one
@@ -79,7 +79,9 @@ def slices_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     images, _ = _slices(units, "test")
     truths = {within: radclip.slice_truth(units, images, within=within) for within in ("region", "organ")}
     scores = runs_of(cells, "scores")
-    return pd.DataFrame([row for w, truth in truths.items() for row in auc_rows(scores, f"AUC within {w}", truth, preset)])
+    return pd.DataFrame(
+        [row for w, truth in truths.items() for row in auc_rows(scores, f"AUC within {w}", truth, preset, bases=those_before)]
+    )
 
 
 def pooling_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.ndarray]:
