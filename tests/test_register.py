@@ -47,6 +47,7 @@ def test_a_row_has_both_scores_the_effect_and_what_it_rests_on():
     assert row[["value", "base_value", "effect", "chance"]].tolist() == pytest.approx([0.81, 0.71, 0.1, 0.5])
     assert row[["n", "seeds", "verdict", "says"]].tolist() == [40, 3, HOLDS, "new beats old"]
     assert row["seeds_low"] < 0.1 < row["seeds_high"]
+    assert row["redo"] == "medclip-nb claims toy --seed 0 1 2"
 
 
 def test_a_claim_whose_comparison_no_table_has_was_not_measured():

@@ -91,7 +91,7 @@ CLAIMS = tuple(Claim(paper, *fields) for paper, own in PAPERS.items() for fields
 def judged(tables: dict[str, pd.DataFrame], claims: tuple[Claim, ...] = CLAIMS) -> pd.DataFrame:
     """A row per claim: both scores, the effect with its intervals, and the verdict. What no table has was not measured."""
     found = [asdict(claim) | _judge(tables.get(claim.study), claim) for claim in claims]
-    return pd.DataFrame(found, columns=[*asdict(claims[0]), *FIGURES, "verdict"])
+    return pd.DataFrame(found, columns=[*asdict(claims[0]), *FIGURES, "verdict", "redo"])
 
 
 def _judge(table: pd.DataFrame | None, claim: Claim) -> dict:
@@ -110,4 +110,5 @@ def _judge(table: pd.DataFrame | None, claim: Claim) -> dict:
         "seeds_low": over_seeds[0], "seeds_high": over_seeds[1],
         "n": int(effect["n"]), "unit": effect["unit"], "seeds": len(both),
         "verdict": verdict((effect["low"], effect["high"]), over_seeds),
+        "redo": " ".join(["medclip-nb claims", claim.study, "--seed", *sorted(both, key=int)]),
     }  # fmt: skip

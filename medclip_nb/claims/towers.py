@@ -70,8 +70,8 @@ def towers_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     truth, sick = _truth(preset, "test", tuple(images.tolist())), images[_sick(units, images)]
     patients = _rows(units, sick)["patient_id"].to_numpy(str)
     hits = {v: {s: recall_at(r, 1) for s, r in own.items()} for v, own in runs_of(cells, "ranks").items()}
-    rows = auc_rows(runs_of(cells, "probe"), PROBE, truth, preset, bases=_bases)
-    rows += auc_rows(runs_of(cells, "captions"), ZERO_SHOT, truth, preset, bases=_bases)
+    rows = auc_rows(runs_of(cells, "probe"), PROBE, truth, preset, each=False, bases=_bases)
+    rows += auc_rows(runs_of(cells, "captions"), ZERO_SHOT, truth, preset, each=False, bases=_bases)
     chance = chance_recall_at(_true_captions(units, sick)[1], 1)
     return pd.DataFrame([*rows, *mean_rows(hits, MATCHED, patients, chance=chance, preset=preset, bases=_bases)])
 
