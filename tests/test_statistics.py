@@ -16,6 +16,7 @@ from medclip_nb.measure.statistics import (
     FEW_PATIENTS,
     Score,
     auc,
+    auc_of_patients,
     auc_resamples,
     draw_patients,
     jackknife_score,
@@ -172,6 +173,17 @@ def test_an_auc_by_weights_is_that_of_items_written_out_as_often(items, seed):
         assert found == pytest.approx(auc(labels[written], scores[written]) if both else np.nan, nan_ok=True)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.booleans(), st.sampled_from([-np.inf, 0, 1, 2, np.inf]), st.integers(0, 5)), min_size=1, max_size=25)
+)
+def test_an_auc_by_patients_is_that_by_the_weights_of_their_items(items):
+    labels, scores, patient = (np.array(x) for x in zip(*items, strict=True))
+    counts = np.random.default_rng(0).integers(0, 3, (8, 6))
+    found = auc_of_patients(labels, scores.astype(float), patient, counts)
+    assert found == pytest.approx(auc_resamples(labels, scores.astype(float), counts[:, patient]), nan_ok=True)
+
+
 def test_infinite_scores_are_ties_like_others():
     labels, scores = np.array([True, False, True, False]), np.array([np.inf, np.inf, -np.inf, -np.inf])
     assert auc_resamples(labels, scores, np.ones((1, 4), int)).tolist() == [0.5]
@@ -180,6 +192,8 @@ def test_infinite_scores_are_ties_like_others():
 def test_a_score_that_is_no_number_has_no_rank():
     with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
         auc_resamples(np.array([True, False]), np.array([0.1, np.nan]), np.ones((1, 2), int))
+    with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
+        auc_of_patients(np.array([True, False]), np.array([0.1, np.nan]), np.arange(2), np.ones((1, 2), int))
 
 
 def test_an_item_counts_as_often_as_its_patient_is_drawn():

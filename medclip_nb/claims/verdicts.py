@@ -69,7 +69,7 @@ def markdown(verdicts: pd.DataFrame) -> str:
     """The summary for the README: counts by paper, then every claim."""
     counts = pd.crosstab(verdicts["paper"], verdicts["verdict"]).reindex(columns=VERDICTS, fill_value=0)
     counts = counts.reindex(verdicts["paper"].unique())
-    own = shown(verdicts).reset_index()
+    own = shown(verdicts).reset_index().replace({"verdict": {word: f"**{word}**" for word in (HOLDS, REVERSED)}})
     return "\n\n".join(
         [
             _rows(["", *VERDICTS], [[paper, *map(str, row)] for paper, row in zip(counts.index, counts.to_numpy(), strict=True)]),
@@ -98,7 +98,7 @@ def _cells(row: pd.Series) -> dict[str, str]:
         "over patients": f"{row['low']:+.3f} to {row['high']:+.3f}",
         "over seeds": f"{row['seeds_low']:+.3f} to {row['seeds_high']:+.3f}",
         "n": f"{row['n']:.0f} {row['unit']}, {row['seeds']:.0f} seeds",
-        "verdict": row["verdict"] if row["verdict"] == NOT_SHOWN else f"**{row['verdict']}**",
+        "verdict": row["verdict"],
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .statistics import Score, auc_resamples, paired_difference, patient_weights, percentile_interval
+from .statistics import Score, auc_of_patients, paired_difference, patient_counts, percentile_interval
 
 MIN_POSITIVE_PATIENTS = 3  # a finding seen in fewer patients gets no score
 
@@ -38,11 +38,12 @@ def resampled_aucs(
     truth: Truth, scores: Float[np.ndarray, "item finding"], *, n_bootstrap: int
 ) -> tuple[list[str], Float[np.ndarray, "scored resample_and_one"]]:
     """Names and AUCs of the findings that can be scored; column 0 is the value itself, the rest one per resample of patients."""
-    weights = np.concatenate([np.ones((1, len(scores)), int), patient_weights(truth.patients, n_bootstrap)])
+    known, patient = np.unique(truth.patients, return_inverse=True)
+    counts = np.concatenate([np.ones((1, len(known)), int), patient_counts(len(known), n_bootstrap)])
     rows = []
     for k in truth.scored():
         asked = truth.asked[:, k]
-        rows.append(auc_resamples(truth.labels[asked, k], scores[asked, k], weights[:, asked]))
+        rows.append(auc_of_patients(truth.labels[asked, k], scores[asked, k], patient[asked], counts))
     if not rows:
         raise ValueError(f"no finding has {MIN_POSITIVE_PATIENTS} patients with it and as many without among {len(scores)} items")
     return [truth.names[k] for k in truth.scored()], np.stack(rows)

@@ -124,10 +124,13 @@ def mean_difference(
 def patient_weights(patients: np.ndarray, n_bootstrap: int, *, seed: int = 0) -> Int[np.ndarray, "resample item"]:
     """How often each item counts in each resample of patients: what fast statistics take instead of resampled arrays."""
     numbers = np.unique(np.asarray(patients), return_inverse=True)[1]
-    n_patients = int(numbers.max()) + 1
+    return patient_counts(int(numbers.max()) + 1, n_bootstrap, seed=seed)[:, numbers]
+
+
+def patient_counts(n_patients: int, n_bootstrap: int, *, seed: int = 0) -> Int[np.ndarray, "resample patient"]:
+    """How often each patient is drawn in each resample."""
     draws = draw_patients(n_patients, n_bootstrap, seed=seed)
-    counts = np.stack([np.bincount(draw, minlength=n_patients) for draw in draws])
-    return counts[:, numbers]
+    return np.stack([np.bincount(draw, minlength=n_patients) for draw in draws])
 
 
 def auc_resamples(
@@ -145,6 +148,31 @@ def auc_resamples(
     below = np.cumsum(no, axis=1) - no
     with np.errstate(invalid="ignore"):
         return (yes * (below + no / 2)).sum(1) / (yes.sum(1) * no.sum(1))
+
+
+def auc_of_patients(
+    labels: Bool[np.ndarray, " item"],
+    scores: Float[np.ndarray, " item"],
+    patient: Int[np.ndarray, " item"],
+    counts: Int[np.ndarray, "resample patient"],
+) -> Float[np.ndarray, " resample"]:
+    """What `auc_resamples` gives where all items of a patient count as often as the patient, hundreds of times as fast.
+
+    Which pairs of items are in the right order is counted once for each pair of patients; a resample only weighs these counts.
+    Raises ValueError if a score is NaN.
+    """
+    if np.isnan(scores).any():
+        raise ValueError(f"{int(np.isnan(scores).sum())} of {len(scores)} scores are NaN, which has no rank; look at the model")
+    n_patients, values = counts.shape[1], np.unique(scores)
+    no = np.zeros((len(values) + 1, n_patients))
+    np.add.at(no, (np.searchsorted(values, scores[~labels]) + 1, patient[~labels]), 1)
+    below = no.cumsum(0)  # row v: of each patient, items without it whose score is less than values[v]
+    place = np.searchsorted(values, scores[labels])
+    won = np.zeros((n_patients, n_patients))
+    np.add.at(won, patient[labels], (below[place] + below[place + 1]) / 2)  # ties count half
+    has, lacks = (counts @ np.bincount(patient[side], minlength=n_patients) for side in (labels, ~labels))
+    with np.errstate(invalid="ignore"):
+        return ((counts @ won) * counts).sum(1) / (has * lacks)
 
 
 def draw_patients(n_patients: int, n_bootstrap: int, *, seed: int) -> Int[np.ndarray, "resample patient"]:
