@@ -29,7 +29,6 @@ BASE = "radclip_true"  # the recipe whose slice encoders the poolings are compar
 SEARCH = {  # a rare finding is seen as often as a frequent one
     BASE: config.RECIPES[BASE],
     "texts as often as each other": replace(config.RECIPES[BASE], batches="balanced"),
-    "the same, no text twice in a batch": replace(config.RECIPES[BASE], batches="distinct"),
 }
 END_TO_END = "_end_to_end"
 UNTRAINED = ("untrained_mean", "untrained_prompt")  # stage 1 alone, its captions as prompts

@@ -43,7 +43,7 @@ LEARNT = {
     "similar captions, distinct": replace(config.RECIPES["selip"], similarity="semantic"),
 }
 VARIANTS = (GENERAL, NEAREST, *LEARNT)
-POOLINGS = ("mean", "max", "self_attention", "prompt")
+POOLINGS = ("mean", "max", "self_attention")
 START = "captions"  # whose tower the stacks are read by
 N_LABELS = 5  # of each class of MedNIST, for its probe
 BY_WORDS = {"modality by words": "modality", "region by words": "body_part"}  # measure -> column of the manifest
