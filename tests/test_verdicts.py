@@ -108,7 +108,7 @@ def test_every_claim_was_measured_with_several_seeds():
     told = verdicts.table()
     assert (told["verdict"] != NOT_MEASURED).all()
     assert (told["seeds"] >= 3).all()
-    assert (told["seeds"] == 5).mean() > 0.9
+    assert (told["seeds"] == 5).mean() > 0.6
 
 
 def test_the_readme_carries_the_summary_of_the_table():
