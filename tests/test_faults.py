@@ -109,7 +109,7 @@ def timed(turn: int) -> None:
 def claimed(turn: int) -> None:
     arrays = {"scores": NOISE / 255}
     table = lambda cells, preset: pd.DataFrame({"value": [float(c["scores"].mean()) for c in cells.values()]})  # noqa: E731
-    study = SimpleNamespace(cell=lambda *_: arrays, variants=("a", "b"), needs=(), table=table)
+    study = SimpleNamespace(cell=lambda *_: arrays, variants=("a", "b"), needs=(), data=(), table=table)
     studies.STUDIES = {"x": study}
     runner._fill = lambda name, variants, preset, seeds: [
         runner._run_cell(name, v, s, preset) for v in variants for s in seeds if not runner._file(name, v, s, preset).exists()

@@ -43,7 +43,7 @@ def fit_labels(
     organ: Int[np.ndarray, " state"],
     *,
     seed: int,
-    n_steps: int = N_STEPS,
+    n_steps: int | None = None,
 ) -> OrganClassifier:
     """Trains all of a copy of the encoder on the labels of some studies; row i of `labels` belongs to `rows[i]`.
 
@@ -58,7 +58,7 @@ def fit_labels(
         wanted = torch.from_numpy(labels[picked]).float()
         return binary_cross_entropy_with_logits(model(units, rows[picked]), wanted, weight=usable)
 
-    descend([(list(model.parameters()), RATE)], loss, n_steps=n_steps)
+    descend([(list(model.parameters()), RATE)], loss, n_steps=N_STEPS if n_steps is None else n_steps)
     return model.eval()
 
 
