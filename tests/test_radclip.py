@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from medclip_nb.claims.radclip import _test_slices
+from medclip_nb.claims.radclip import _slices
 from medclip_nb.config import ADAPTER_BATCH, ADAPTER_RATE, PRESETS, PROMPT_TAU, RECIPES, SLICE_TOWER
 from medclip_nb.data.catalog import load
 from medclip_nb.data.phantoms import FINDING_PHRASES, caption
@@ -31,7 +31,7 @@ def some(volumes) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def test_images(torso_units) -> np.ndarray:
-    return _test_slices(torso_units)[0]
+    return _slices(torso_units, "test")[0]
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:
