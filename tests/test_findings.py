@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from medclip_nb.measure.auc import auc
 from medclip_nb.measure.findings import (
     MIN_POSITIVE_PATIENTS,
     Truth,
@@ -11,7 +12,7 @@ from medclip_nb.measure.findings import (
     mean_auc_difference,
     resampled_aucs,
 )
-from medclip_nb.measure.statistics import auc, draw_patients, percentile_interval, statistic_score
+from medclip_nb.measure.statistics import draw_patients, percentile_interval, statistic_score
 
 N = 80  # resamples
 NAMES = ("cyst", "mass", "stone")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medclip_nb.measure.statistics import auc
+from medclip_nb.measure.auc import auc
 from medclip_nb.measure.transfer import NEIGHBOURS, PENALTIES, nearest, probe
 
 

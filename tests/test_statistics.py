@@ -5,19 +5,14 @@ import json
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import binomtest
-from sklearn.metrics import roc_auc_score
 
 from medclip_nb.config import CONFIDENCE
+from medclip_nb.measure.auc import auc, auc_resamples
 from medclip_nb.measure.comparisons import coverage, simulated_intervals
 from medclip_nb.measure.statistics import (
     FEW_PATIENTS,
     Score,
-    auc,
-    auc_of_patients,
-    auc_resamples,
     draw_patients,
     jackknife_score,
     mean_score,
@@ -110,27 +105,6 @@ def test_resamples_that_cannot_be_scored_are_left_out():
     assert percentile_interval(np.array([0.2, np.nan, 0.2])) == (0.2, 0.2)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=2, max_size=40).filter(lambda x: len({a for a, _ in x}) == 2)
-)
-def test_the_auc_agrees_with_scikit_learn_and_with_counting_pairs_ties_included(pairs):
-    labels, scores = (np.array(x) for x in zip(*pairs, strict=True))
-    wins = [(a > b) + (a == b) / 2 for a in scores[labels] for b in scores[~labels]]
-    assert auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
-    assert auc(labels, scores) == pytest.approx(np.mean(wins))
-
-
-def test_collapsed_scores_have_an_auc_of_one_half():
-    assert auc(np.array([1, 0, 0, 1, 0]), np.zeros(5)) == 0.5
-
-
-@pytest.mark.parametrize("labels", [[0, 0], [1, 1]])
-def test_an_auc_of_one_class_is_refused(labels):
-    with pytest.raises(ValueError, match="an AUC needs both classes, there are"):
-        auc(np.array(labels), np.array([0.1, 0.2]))
-
-
 def test_a_score_says_value_interval_number_and_chance():
     assert (
         str(Score("R@1", 0.5, 0.4, 0.625, 12, "patients", 0.1)) == "R@1: 0.500 (0.400 to 0.625), 12 patients (few), chance 0.100"
@@ -160,40 +134,6 @@ def test_the_warning_begins_where_simulated_intervals_stop_keeping_their_word():
 def test_a_score_goes_into_json_whole():
     score = scored(CLUSTERED, PATIENTS)
     assert Score(**json.loads(json.dumps(score.to_dict()))) == score
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=25), st.integers(0, 999))
-def test_an_auc_by_weights_is_that_of_items_written_out_as_often(items, seed):
-    labels, scores = (np.array(x) for x in zip(*items, strict=True))
-    weights = np.random.default_rng(seed).integers(0, 3, (8, len(labels)))
-    for found, times in zip(auc_resamples(labels, scores.astype(float), weights), weights, strict=True):
-        written = np.repeat(np.arange(len(labels)), times)
-        both = len(set(labels[written])) == 2
-        assert found == pytest.approx(auc(labels[written], scores[written]) if both else np.nan, nan_ok=True)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.booleans(), st.sampled_from([-np.inf, 0, 1, 2, np.inf]), st.integers(0, 5)), min_size=1, max_size=25)
-)
-def test_an_auc_by_patients_is_that_by_the_weights_of_their_items(items):
-    labels, scores, patient = (np.array(x) for x in zip(*items, strict=True))
-    counts = np.random.default_rng(0).integers(0, 3, (8, 6))
-    found = auc_of_patients(labels, scores.astype(float), patient, counts)
-    assert found == pytest.approx(auc_resamples(labels, scores.astype(float), counts[:, patient]), nan_ok=True)
-
-
-def test_infinite_scores_are_ties_like_others():
-    labels, scores = np.array([True, False, True, False]), np.array([np.inf, np.inf, -np.inf, -np.inf])
-    assert auc_resamples(labels, scores, np.ones((1, 4), int)).tolist() == [0.5]
-
-
-def test_a_score_that_is_no_number_has_no_rank():
-    with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
-        auc_resamples(np.array([True, False]), np.array([0.1, np.nan]), np.ones((1, 2), int))
-    with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
-        auc_of_patients(np.array([True, False]), np.array([0.1, np.nan]), np.arange(2), np.ones((1, 2), int))
 
 
 def test_an_item_counts_as_often_as_its_patient_is_drawn():

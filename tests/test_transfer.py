@@ -22,7 +22,7 @@ from medclip_nb.learn.checkpoint import save_model
 from medclip_nb.learn.head_labels import Classifier, fit_labels, label_scores
 from medclip_nb.lesson import little_data, transfer
 from medclip_nb.lesson.real_head import Head
-from medclip_nb.measure.statistics import auc
+from medclip_nb.measure.auc import auc
 from medclip_nb.model.dual_encoder import build_model
 from medclip_nb.model.segmenter import Segmenter
 

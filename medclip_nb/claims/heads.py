@@ -8,12 +8,10 @@ import pandas as pd
 
 from .. import config
 from ..data import catalog
-from ..data.selfcheck import small_map
-from ..learn.checkpoint import save_model
 from ..learn.pairs import ImagePairs
 from ..learn.pretrain import pretrain
 from ..lesson import selip, selip_scores
-from .runner import cell_folder
+from .runner import cell_folder, keep_model
 from .tables import VALIDATION, Cells, auc_rows, mean_rows, runs_of
 from .tried import NearTexts
 
@@ -114,8 +112,8 @@ def selip_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.n
     for name, of in PROBES.items():
         found |= {f"{split} {name}": scores for split, scores in selip_scores.probe_scores(heads, read, of=of).items()}
     if variant in KEPT:
-        seen, folder = small_map(heads.units.images[:1]), cell_folder("selip", variant, seed, preset) / "model"
-        save_model(model, folder, contract=catalog.load("head", preset).contract, seen=seen, card=f"# {variant}, seed {seed}\n")
+        contract, folder = catalog.load("head", preset).contract, cell_folder("selip", variant, seed, preset)
+        keep_model(model, folder, contract, heads.units.images[:1])
     return found
 
 

@@ -13,9 +13,8 @@ from torch import nn
 
 from .. import config
 from ..data import catalog
-from ..data.selfcheck import small_map
-from ..learn.checkpoint import from_pretrained, save_model
-from ..learn.few_labels import fit_labels, label_scores
+from ..learn.checkpoint import from_pretrained
+from ..learn.few_labels import OrganClassifier, fit_labels, label_scores
 from ..learn.organ_pairs import OrganPairs
 from ..learn.organ_units import OrganUnits, organ_units
 from ..learn.plan import Plan
@@ -23,7 +22,7 @@ from ..learn.pretrain import pretrain
 from ..lesson import ct_glip
 from ..measure.organs import AGAINST, embed_organs
 from ..model.organ_encoder import OrganEncoder, build_organ_encoder
-from .runner import cell_folder
+from .runner import cell_folder, keep_model
 from .tables import VALIDATION, Cells, auc_rows, mean_rows, runs_of, those_before
 from .tried import HardPhrases, OwnTemperatures
 
@@ -127,8 +126,7 @@ def organs_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
     history = pretrain(model, pairs, recipe=recipe, plan=plan)
     about = {"seconds": np.array(history["seconds"].sum())}
     if variant in KEPT:
-        folder, seen = cell_folder("organs", variant, seed, preset) / "model", small_map(units.volumes[0][:1])
-        save_model(model, folder, contract=units.dataset.contract, seen=seen, card=f"# {variant}, seed {seed}\n")
+        keep_model(model, cell_folder("organs", variant, seed, preset), units.dataset.contract, units.volumes[0][:1])
     if how.whole:
         return about | ct_glip.global_scores(model, units, test, asked)
     emb = embed_organs(model, units, test, boxes=how.boxes)
@@ -140,13 +138,18 @@ def organs_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
 
 def _supervised(units: OrganUnits, plan: Plan) -> dict[str, np.ndarray]:
     """The tower of organ crops on the labels of all training studies: what texts are held against."""
-    asked, rows, began = ct_glip.states(units), units.rows("train"), perf_counter()
-    abnormal = [state for state in asked if state[1]]
+    rows, began = units.rows("train"), perf_counter()
     model = build_organ_encoder(BASE, units.organs.names, channels=units.dataset.contract.channels, seed=plan.seed)
-    labels, n_steps = ct_glip.truth(units, rows, asked).labels, max(1, plan.epochs * (len(rows) // plan.batch_size))
-    fitted = fit_labels(model, units, rows, labels, ct_glip.organ_numbers(units, abnormal), seed=plan.seed, n_steps=n_steps)
-    seconds, scores = perf_counter() - began, label_scores(fitted, units, units.rows("test"))
-    return {"seconds": np.array(seconds)} | dict.fromkeys(AGAINST, scores)
+    fitted = _fitted(model, units, rows, plan.seed, n_steps=max(1, plan.epochs * (len(rows) // plan.batch_size)))
+    seconds = perf_counter() - began
+    return {"seconds": np.array(seconds)} | dict.fromkeys(AGAINST, label_scores(fitted, units, units.rows("test")))
+
+
+def _fitted(model: OrganEncoder, units: OrganUnits, rows: np.ndarray, seed: int, **how) -> OrganClassifier:
+    """The model, fitted to the labels of some training studies."""
+    abnormal = [state for state in ct_glip.states(units) if state[1]]
+    labels, numbers = ct_glip.truth(units, rows, abnormal).labels, ct_glip.organ_numbers(units, abnormal)
+    return fit_labels(model, units, rows, labels, numbers, seed=seed, **how)
 
 
 def organs_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
@@ -190,11 +193,8 @@ def labels_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
     if STARTS[start]:
         learnt = from_pretrained(cell_folder("organs", STARTS[start], seed, preset) / "model")[0]
         model = learnt if start == "pretrained" else with_tower(model, learnt.tower)
-    abnormal = [state for state in ct_glip.states(units) if state[1]]
-    rows = np.sort(np.random.default_rng(seed).permutation(units.rows("train"))[:n])  # both starts get the same studies
-    labels = ct_glip.truth(units, rows, abnormal).labels
-    fitted = fit_labels(model, units, rows, labels, ct_glip.organ_numbers(units, abnormal), seed=seed)
-    return {"scores": label_scores(fitted, units, units.rows("test"))}
+    rows = np.sort(np.random.default_rng(seed).permutation(units.rows("train"))[:n])  # all starts get the same studies
+    return {"scores": label_scores(_fitted(model, units, rows, seed), units, units.rows("test"))}
 
 
 def with_tower(model: OrganEncoder, tower: nn.Module) -> OrganEncoder:

@@ -10,20 +10,19 @@ import pandas as pd
 from .. import config
 from ..data import catalog
 from ..data.catalog import Dataset
-from ..data.selfcheck import small_map
 from ..data.studies import Units, load_units
-from ..learn.checkpoint import from_pretrained, save_model
+from ..learn.checkpoint import from_pretrained
 from ..learn.pairs import ImagePairs
 from ..learn.plan import plan
 from ..learn.pretrain import pretrain
 from ..lesson import radclip
 from ..measure.embeddings import embed_images
-from ..measure.retrieval import chance_recall_at, first_ranks, recall_at, same
+from ..measure.retrieval import chance_recall_at, first_ranks, same
 from ..model.adapter import build_adapter
 from ..model.dual_encoder import DualEncoder, build_model
 from ..model.text_tower import embed_texts
-from .runner import cell_folder
-from .tables import VALIDATION, Cells, auc_rows, columns, mean_rows, runs_of, those_before
+from .runner import cell_folder, keep_model
+from .tables import VALIDATION, Cells, auc_rows, columns, recall_rows, runs_of, those_before
 
 BASE = "radclip_true"  # the recipe whose slice encoders the poolings are compared on
 SEARCH = {  # a rare finding is seen as often as a frequent one
@@ -46,9 +45,7 @@ def slices_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
     data, units = torso(preset)
     folder = cell_folder("slices", variant, seed, preset)
     model, seconds = _trained(config.RECIPES[variant], seed, preset, folder=folder)
-    save_model(
-        model, folder / "model", contract=data.contract, seen=small_map(units.images[:1]), card=f"# {variant}, seed {seed}\n"
-    )
+    keep_model(model, folder, data.contract, units.images[:1])
     return {"scores": _scores(model, units, "test", within="region"), "seconds": seconds}
 
 
@@ -121,9 +118,8 @@ def pooling_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
         rows += auc_rows(own, f"AUC, {kind} findings", truth.only(names), preset, bases=_bases)
     reports, patients = table["report"].to_numpy(str), table["patient_id"].to_numpy(str)
     for k in (1, 10):
-        hits = {v: {s: recall_at(r, k) for s, r in own.items()} for v, own in runs_of(cells, "ranks").items()}
-        chance = chance_recall_at(same(reports, reports), k)
-        rows += mean_rows(hits, f"R@{k}, report to study", patients, chance=chance, preset=preset, bases=_bases)
+        how = {"chance": chance_recall_at(same(reports, reports), k), "preset": preset, "bases": _bases}
+        rows += recall_rows(runs_of(cells, "ranks"), f"R@{k}, report to study", k, patients, **how)
     return pd.DataFrame(rows)
 
 

@@ -15,27 +15,27 @@ from .. import config
 from ..data import catalog
 from ..data.adapters.layout import spoken_label
 from ..data.catalog import Dataset
-from ..data.selfcheck import small_map
 from ..data.studies import Units, load_units
-from ..learn.checkpoint import from_pretrained, save_model
+from ..learn.checkpoint import from_pretrained
 from ..learn.pairs import ImagePairs
 from ..learn.plan import plan
 from ..learn.pretrain import pretrain
 from ..lesson import pooling, radclip, selip
 from ..measure import transfer
 from ..measure.findings import Truth
-from ..measure.retrieval import chance_recall_at, first_ranks, recall_at, same
+from ..measure.retrieval import chance_recall_at, first_ranks, same
 from ..measure.zero_shot import class_embeddings, majority_share
 from ..model.adapter import build_adapter
 from ..model.dual_encoder import DualEncoder, build_model
 from ..model.text_tower import embed_texts
 from ..text.prompts import ensemble
-from .runner import cell_folder
+from .runner import cell_folder, keep_model
 from .spaces import Space, features, learnt, nearest_caption, regressed
-from .tables import Cells, auc_rows, mean_rows, runs_of
+from .tables import Cells, auc_rows, mean_rows, recall_rows, runs_of
+from .towers import GENERAL
 
 TRAINED_ON, CLASSES, COVID = DATA = ("medpix2", "mednist", "covid_ct")
-GENERAL, NEAREST = "ImageNet, as it is", "caption of the nearest picture"
+NEAREST = "caption of the nearest picture"
 DISTINCT = replace(config.RECIPES["clip"], batches="distinct")
 LEARNT = {
     "captions": config.RECIPES["clip"],
@@ -71,8 +71,7 @@ def pictures_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, n
     data, units = pictures_of(TRAINED_ON, preset)
     if variant in LEARNT:
         model = _trained(LEARNT[variant], data, units, seed, preset)
-        folder, seen = cell_folder("pictures", variant, seed, preset) / "model", small_map(units.images[:1])
-        save_model(model, folder, contract=data.contract, seen=seen, card=f"# {variant}, seed {seed}\n")
+        keep_model(model, cell_folder("pictures", variant, seed, preset), data.contract, units.images[:1])
         space = learnt(model)
     else:
         model, *known = _general(preset)
@@ -91,8 +90,8 @@ def pictures_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     for prefix, some in (("", np.ones(len(table), bool)), (HEADS, _heads(table))):
         right, k = _right(table[some]), TOP[prefix]
         for name in RANKED:
-            hits = {v: {s: recall_at(r, k) for s, r in own.items()} for v, own in runs_of(cells, prefix + name).items()}
-            rows += mean_rows(hits, f"{prefix}{name}, R@{k}", patients[some], chance=chance_recall_at(right, k), **how)
+            ranks, chance = runs_of(cells, prefix + name), chance_recall_at(right, k)
+            rows += recall_rows(ranks, f"{prefix}{name}, R@{k}", k, patients[some], chance=chance, **how)
     labels = _test(CLASSES, preset)
     for name in (NAMED, PROBED):
         chance = majority_share(labels["label"].to_numpy(str))
@@ -127,8 +126,8 @@ def stacks_cell(variant: str, seed: int, preset: config.Preset) -> dict[str, np.
 def stacks_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     """R@10 of a report's case, by pooling."""
     one = next(iter(cells.values()))
-    hits = {v: {s: recall_at(r, TOP[""]) for s, r in own.items()} for v, own in runs_of(cells, "ranks").items()}
-    return pd.DataFrame(mean_rows(hits, STACKS, one["patients"], chance=float(one["chance"]), preset=preset, bases=stack_bases))
+    how = {"chance": float(one["chance"]), "preset": preset, "bases": stack_bases}
+    return pd.DataFrame(recall_rows(runs_of(cells, "ranks"), STACKS, TOP[""], one["patients"], **how))
 
 
 def stack_bases(variant: str, variants: list[str]) -> list[str]:

@@ -18,9 +18,13 @@ import pandas as pd
 
 from .. import config
 from ..data.catalog import local_copy, locate
+from ..data.preprocessing import Preprocessing
+from ..data.selfcheck import small_map
 from ..files import whole, write_text
+from ..learn.checkpoint import save_model
 from ..leash import end_with_parent
 from ..lesson.claims import read
+from ..model.dual_encoder import TextSide
 from .register import judged
 from .tables import Cells
 
@@ -82,6 +86,12 @@ def _write(table: pd.DataFrame, path: Path) -> Path:
 def cell_folder(study: str, variant: str, seed: int, preset: config.Preset) -> Path:
     """Where a cell keeps what it made."""
     return config.artifacts_dir() / "claims" / study / f"{preset.name}-{variant}-seed{seed}"
+
+
+def keep_model(model: TextSide, folder: Path, contract: Preprocessing, images: np.ndarray) -> None:
+    """Keeps the model of a cell, for studies that go on from it; `images` are some that it was trained on."""
+    card = f"# {folder.parent.name}, {folder.name}\n"
+    save_model(model, folder / "model", contract=contract, seen=small_map(images), card=card)
 
 
 def _fill(name: str, variants: tuple[str, ...], preset: config.Preset, seeds: tuple[int, ...]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import config
 from ..measure.findings import Truth, mean_auc, mean_auc_difference
+from ..measure.retrieval import recall_at
 from ..measure.statistics import Score, mean_difference, mean_score
 
 Cells = dict[tuple[str, int], dict[str, np.ndarray]]  # what each variant with each seed gave
@@ -72,6 +73,14 @@ def mean_rows(
         return mean_difference(means[0][known], means[1][known], patients[known], n_bootstrap=preset.n_bootstrap)
 
     return compared(runs, measure, score, gain, bases)
+
+
+def recall_rows(
+    ranks: Runs, measure: str, k: int, patients: np.ndarray, *, chance: float, preset: config.Preset, bases: Bases = the_first
+) -> list[dict]:
+    """R@k by the ranks of the best right answers, as `compared`."""
+    hits = {variant: {seed: recall_at(own, k) for seed, own in seeds.items()} for variant, seeds in ranks.items()}
+    return mean_rows(hits, measure, patients, chance=chance, preset=preset, bases=bases)
 
 
 def compared(

@@ -20,12 +20,12 @@ from ..learn.checkpoint import from_pretrained
 from ..learn.plan import descend, plan
 from ..lesson import radclip
 from ..measure import transfer
-from ..measure.retrieval import chance_recall_at, first_ranks, recall_at
+from ..measure.retrieval import chance_recall_at, first_ranks
 from ..model.dual_encoder import DualEncoder, build_model
 from .radclip import BASE, torso
 from .runner import cell_folder
 from .spaces import features, learnt, regressed
-from .tables import Cells, auc_rows, mean_rows, runs_of
+from .tables import Cells, auc_rows, recall_rows, runs_of
 
 N_READ = {"train": 8000, "val": 2000}  # slices that probes and regressions read, at most
 GENERAL, UNTRAINED, LABELS = "ImageNet, as it is", "untrained", "labels instead of captions"
@@ -69,11 +69,10 @@ def towers_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     images = _images(units, "test", 0)
     truth, sick = _truth(preset, "test", tuple(images.tolist())), images[_sick(units, images)]
     patients = _rows(units, sick)["patient_id"].to_numpy(str)
-    hits = {v: {s: recall_at(r, 1) for s, r in own.items()} for v, own in runs_of(cells, "ranks").items()}
     rows = auc_rows(runs_of(cells, "probe"), PROBE, truth, preset, each=False, bases=_bases)
     rows += auc_rows(runs_of(cells, "captions"), ZERO_SHOT, truth, preset, each=False, bases=_bases)
-    chance = chance_recall_at(_true_captions(units, sick)[1], 1)
-    return pd.DataFrame([*rows, *mean_rows(hits, MATCHED, patients, chance=chance, preset=preset, bases=_bases)])
+    how = {"chance": chance_recall_at(_true_captions(units, sick)[1], 1), "preset": preset, "bases": _bases}
+    return pd.DataFrame([*rows, *recall_rows(runs_of(cells, "ranks"), MATCHED, 1, patients, **how)])
 
 
 def _bases(variant: str, variants: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from ..files import write_text
 from ..lesson.claims import published, read
 from ..measure.comparisons import HOLDS, NOT_SHOWN, REVERSED
 from ..measure.statistics import Score
-from .register import CLAIMS, NOT_MEASURED, judged
+from .register import NOT_MEASURED, judged
 from .runner import SUMMARY
 from .studies import STUDIES
 
@@ -109,8 +109,4 @@ def _rows(head: list[str], rows: list[list[str]]) -> str:
 
 def claims_of(paper: str, verdicts: pd.DataFrame) -> pd.DataFrame:
     """The claims of one paper, in the order of the register."""
-    return verdicts[verdicts["paper"] == paper].sort_values("says", key=lambda says: says.map(_order()))
-
-
-def _order() -> dict[str, int]:
-    return {claim.says: i for i, claim in enumerate(CLAIMS)}
+    return verdicts[verdicts["paper"] == paper]

@@ -10,13 +10,13 @@ from tqdm.auto import tqdm
 
 from ..config import RECALL_KS
 from ..measure import ranking, retrieval
-from ..measure.statistics import Score, auc_resamples, mean_score, paired_difference, patient_weights, percentile_interval
+from ..measure.auc import auc_of_patients
+from ..measure.statistics import Score, mean_score, paired_difference, patient_counts, percentile_interval
 from ..measure.transfer import nearest, probe
 from ..measure.zero_shot import majority_share
 
 ACCURACY, BALANCED, AUC = MEASURES = ("accuracy", "balanced accuracy", "macro AUC")
 N_FOLDS, FEWEST_FOLDS = 5, 3  # of patients; one to test, one to choose on, the rest to learn from
-RESAMPLES_AT_ONCE = 50  # bounds the memory of an AUC
 RETRIEVAL = tuple(f"R@{k}" for k in RECALL_KS) + ("MRR",)
 LEARNERS = {"linear probe": probe, "nearest neighbours": nearest}
 Rows = Int[np.ndarray, " _"]
@@ -45,19 +45,23 @@ def class_rows(way: str, scores: Float[np.ndarray, "item label"], asked: Asked) 
     Chance is naming the most frequent class, one over the classes there are, and a half. Classes without an item are left out,
     from a resample as from the whole.
     """
-    weights = patient_weights(asked.patients, asked.n_bootstrap)
+    names, patient = np.unique(asked.patients, return_inverse=True)
+    counts = patient_counts(len(names), asked.n_bootstrap)
+    weights = counts[:, patient]
     hits, there = scores.argmax(1) == asked.truth, np.unique(asked.truth)
     own = asked.truth[:, None] == there
     resampled = {
         ACCURACY: weights @ hits / weights.sum(1),
         BALANCED: _mean_known((weights @ (own & hits[:, None])) / _or_nan(weights @ own)),
-        AUC: _mean_known(np.stack([_aucs(own[:, k], scores[:, c], weights) for k, c in enumerate(there)], axis=1)),
+        AUC: _mean_known(
+            np.stack([auc_of_patients(own[:, k], scores[:, c], patient, counts) for k, c in enumerate(there)], axis=1)
+        ),
     }
-    once = np.ones((1, len(hits)), int)
+    once = np.ones((1, len(names)), int)
     values = {
         ACCURACY: hits.mean(),
         BALANCED: balanced_accuracy(scores, asked.truth),
-        AUC: np.mean([_aucs(own[:, k], scores[:, c], once)[0] for k, c in enumerate(there)]),
+        AUC: np.mean([auc_of_patients(own[:, k], scores[:, c], patient, once)[0] for k, c in enumerate(there)]),
     }
     chance = {ACCURACY: majority_share(asked.truth), BALANCED: 1 / len(there), AUC: 0.5}
     return [
@@ -140,11 +144,6 @@ def _score(name: str, value: float, values: np.ndarray, asked: Asked, *, chance:
     low, high = percentile_interval(values)
     found = mean_score(name, np.full(len(asked.truth), value), asked.patients, chance=chance, n_bootstrap=1)
     return found if value in (0, 1) else replace(found, low=low, high=high)
-
-
-def _aucs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> Float[np.ndarray, " resample"]:
-    parts = [weights[i : i + RESAMPLES_AT_ONCE] for i in range(0, len(weights), RESAMPLES_AT_ONCE)]
-    return np.concatenate([auc_resamples(labels, scores, part) for part in parts])
 
 
 def _mean_known(values: Float[np.ndarray, "resample label"]) -> Float[np.ndarray, " resample"]:

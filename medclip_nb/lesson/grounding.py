@@ -16,9 +16,10 @@ from ..data.readers import read_image, reorient
 from ..data.totalsegmentator import read_organs
 from ..learn.organ_pairs import OrganPairs
 from ..learn.organ_units import OrganUnits, organ_units
+from ..measure.auc import auc
 from ..measure.detection import detection_scores, thresholds
 from ..measure.organs import State, embed_organs
-from ..measure.statistics import Score, auc, mean_score, statistic_score
+from ..measure.statistics import Score, mean_score, statistic_score
 from ..model.organ_encoder import OrganEncoder, build_organ_encoder
 from ..model.text_tower import embed_texts
 from ..text.dictionary import collision_rate

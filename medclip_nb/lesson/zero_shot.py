@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from ..measure.auc import auc
 from ..measure.detection import detection_scores, thresholds
 from ..measure.embeddings import embed_units
 from ..measure.findings import Truth
-from ..measure.statistics import Score, auc, statistic_score
+from ..measure.statistics import Score, statistic_score
 from ..measure.zero_shot import class_embeddings, predict
 from ..show.widgets import Gallery
 from ..text.organ_texts import swapped

@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate, normalize
 
 from ..model.dual_encoder import DualEncoder, TextSide, scaled
 from ..model.organ_encoder import OrganEncoder
-from .statistics import auc
+from .auc import auc
 
 Images = UInt8[np.ndarray, "n channel slice row column"]
 Directions = Float[np.ndarray, "prompt n dim"]  # of each prompt, one per image: prompts may depend on the image

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .statistics import Score, auc_of_patients, paired_difference, patient_counts, percentile_interval
+from .auc import auc_of_patients
+from .statistics import Score, paired_difference, patient_counts, percentile_interval
 
 MIN_POSITIVE_PATIENTS = 3  # a finding seen in fewer patients gets no score
 

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from .auc import auc_of_patients
 from .comparisons import holm, resampled_p
 from .findings import MIN_POSITIVE_PATIENTS, Truth, mean_known
-from .statistics import auc_resamples, patient_weights, percentile_interval
+from .statistics import patient_counts, percentile_interval
 
 COLUMNS = ["group", "n_patients", "n_positive", "value", "low", "high", "minus_rest", "minus_low", "minus_high", "p"]
 
@@ -37,16 +38,20 @@ def _row(truth: Truth, scores: np.ndarray, member: np.ndarray, others: np.ndarra
     n_positive = int((truth.labels & truth.asked)[member][:, asked].sum())
     if not asked:
         return [n_patients, n_positive, *[np.nan] * 7]
-    weights = np.vstack([np.ones(len(scores), int), patient_weights(truth.patients, n_bootstrap)])
-    own, rest = (_means(truth, scores, asked, weights * side) for side in (member, others))
+    known, patient = np.unique(truth.patients, return_inverse=True)
+    counts = np.vstack([np.ones(len(known), int), patient_counts(len(known), n_bootstrap)])
+    own, rest = (_means(truth, scores, asked, side, patient, counts) for side in (member, others))
     minus = own - rest
     ends = percentile_interval(own[1:]), percentile_interval(minus[1:])
     return [n_patients, n_positive, own[0], *ends[0], minus[0], *ends[1], resampled_p(minus[1:])]
 
 
-def _means(truth: Truth, scores: np.ndarray, asked: list[int], weights: np.ndarray) -> Float[np.ndarray, " resample"]:
-    some = lambda k: truth.asked[:, k]  # noqa: E731
-    return mean_known(np.stack([auc_resamples(truth.labels[some(k), k], scores[some(k), k], weights[:, some(k)]) for k in asked]))
+def _means(
+    truth: Truth, scores: np.ndarray, asked: list[int], side: np.ndarray, patient: np.ndarray, counts: np.ndarray
+) -> Float[np.ndarray, " resample"]:
+    some = {k: side & truth.asked[:, k] for k in asked}
+    rows = [auc_of_patients(truth.labels[own, k], scores[own, k], patient[own], counts) for k, own in some.items()]
+    return mean_known(np.stack(rows))
 
 
 def _enough(truth: Truth, k: int, side: Bool[np.ndarray, " item"]) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .statistics import auc
+from .auc import auc
 
 N_SUBSETS = 200  # ensembles tried per size; all of them where there are no more
 Embed = Callable[[list[str]], Float[np.ndarray, "text dim"]]
