@@ -1,6 +1,7 @@
 """Studies over seeds: what is run, what is kept, what a table says. One real training; the rest is made up."""
 
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,13 @@ def test_an_interrupted_study_goes_on_where_it_stopped(ran):
     with pytest.raises(ValueError, match="out of luck"):
         runner.run(["sum"], preset="smoke", seeds=(0, 1))
     assert ran == [("sum", "bad", 1)]
+
+
+def test_the_table_of_a_study_is_there_though_a_later_one_fails(ran, tmp_path):
+    studies.STUDIES["more"] = replace(studies.STUDIES["more"], cell=lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        runner.run(["sum", "more"], preset="smoke", seeds=(0,), into=tmp_path / "tables")
+    assert sorted(f.name for f in (tmp_path / "tables").iterdir()) == ["claims.csv", "sum.csv"]
 
 
 def test_a_study_whose_models_are_needed_is_run_first_and_gives_no_table(ran):

@@ -114,7 +114,7 @@ def claimed(turn: int) -> None:
     runner._fill = lambda name, variants, preset, seeds: [
         runner._run_cell(name, v, s, preset) for v in variants for s in seeds if not runner._file(name, v, s, preset).exists()
     ]
-    runner.save(runner.run(["x"], preset="smoke", seeds=(0,)), config.reports_dir() / "claims")
+    runner.run(["x"], preset="smoke", seeds=(0,), into=config.reports_dir() / "claims")
 
 
 def state(turn: int) -> None:

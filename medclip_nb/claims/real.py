@@ -95,7 +95,8 @@ def pictures_table(cells: Cells, preset: config.Preset) -> pd.DataFrame:
     labels = _test(CLASSES, preset)
     for name in (NAMED, PROBED):
         chance = majority_share(labels["label"].to_numpy(str))
-        rows += mean_rows(runs_of(cells, name), name, labels["patient_id"].to_numpy(str), chance=chance, **how)
+        own = mean_rows(runs_of(cells, name), name, labels["patient_id"].to_numpy(str), chance=chance, **how)
+        rows += [row | {"unit": "images"} for row in own]  # MedNIST names no patients
     sick = _test(COVID, preset)
     labels = (sick["label"] == "COVID").to_numpy()[:, None]
     truth = Truth(("COVID",), labels, np.ones_like(labels), sick["patient_id"].to_numpy(str))

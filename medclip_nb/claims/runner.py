@@ -43,8 +43,10 @@ class Study:
     data: tuple[str, ...] = ()  # datasets that must have been downloaded
 
 
-def run(names: list[str] | None = None, *, preset: str = "cpu", seeds: tuple[int, ...] = SEEDS) -> dict[str, pd.DataFrame]:
-    """Tables of some studies, or of all.
+def run(
+    names: list[str] | None = None, *, preset: str = "cpu", seeds: tuple[int, ...] = SEEDS, into: Path | None = None
+) -> dict[str, pd.DataFrame]:
+    """Tables of some studies, or of all; each is saved `into` a folder as soon as its study is done.
 
     Raises ValueError for an unknown one, and ManifestError, with how to get it, for a dataset that is not here.
     """
@@ -59,6 +61,8 @@ def run(names: list[str] | None = None, *, preset: str = "cpu", seeds: tuple[int
             _fill(wanted, variants, level, seeds)
         cells = {key: _read(_file(name, *key, level)) for key in product(study.variants, seeds)}
         tables[name] = study.table(cells, level)
+        if into:
+            save({name: tables[name]}, into)
     return tables
 
 

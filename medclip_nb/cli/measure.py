@@ -55,8 +55,9 @@ def claims_command(args: argparse.Namespace) -> int:
     for name, datasets in lacking.items():
         print(f"{name} is left out: `medclip-nb data get {datasets[0]}` first", file=sys.stderr)
     names = args.studies or [name for name in STUDIES if name not in lacking]
-    tables = runner.run(names, preset=args.preset, seeds=seeds)
-    written, readme = runner.save(tables, folder), config.shipped("notebooks").parent / "README.md"
+    tables = runner.run(names, preset=args.preset, seeds=seeds, into=folder)
+    readme = config.shipped("notebooks").parent / "README.md"
+    written = [folder / f"{name}.csv" for name in (*tables, runner.SUMMARY)]
     if args.commit and readme.exists():
         written.append(verdicts.into_readme(readme, verdicts.table()))
     print(*written, sep="\n")
