@@ -88,6 +88,34 @@ def test_a_forest_has_a_line_per_claim_with_the_verdict_in_words(few):
     plt.close(ax.figure)
 
 
+@pytest.fixture
+def search(monkeypatch) -> pd.DataFrame:
+    """A search of two changes, of which the one that gains less on validation patients gains more on test patients."""
+    gains = {"good": (0.02, 0.01), "better": (0.03, -0.01)}
+    rows = [("base", measure, str(seed), 0.5, 0.4, 0.6) for measure in ("validation, AUC", "AUC") for seed in (0, 1)]
+    for name, values in gains.items():
+        for measure, gain in zip(("validation, AUC", "AUC"), values, strict=True):
+            rows += [(name, measure, seed, 0.5, 0.4, 0.6) for seed in ("0", "1", "mean")]
+            rows.append((name, measure, "minus base", gain, gain - 0.01, gain + 0.01))
+    table = pd.DataFrame(rows, columns=["variant", "measure", "seed", "value", "low", "high"])
+    monkeypatch.setattr(verdicts, "published", {"toy": table}.get)
+    return verdicts.searched("toy", "AUC")
+
+
+def test_what_a_search_tried_comes_by_its_gain_on_validation_patients(search):
+    assert search[["variant", "seeds"]].to_numpy().tolist() == [["better", 2], ["good", 2]]
+    assert search[["validation_value", "value"]].to_numpy().tolist() == [[0.03, -0.01], [0.02, 0.01]]
+
+
+def test_a_search_is_drawn_with_both_gains_of_every_change(search):
+    ax = draw.searches(search.assign(method="ours"))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["ours: better (2 seeds)", "ours: good (2 seeds)"]
+    drawn = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
+    assert drawn["validation patients"] == [0.03, 0.02]
+    assert drawn["test patients"] == [-0.01, 0.01]
+    plt.close(ax.figure)
+
+
 def test_bars_of_verdicts_say_their_counts():
     table = pd.DataFrame({HOLDS: [3, 4], REVERSED: [0, 1], NOT_SHOWN: [4, 2]}, index=[2, 3])
     ax = draw.stability_bars(table)

@@ -14,6 +14,7 @@ from ..measure.statistics import Score
 from .register import NOT_MEASURED, judged
 from .runner import SUMMARY
 from .studies import STUDIES
+from .tables import VALIDATION
 
 VERDICTS = (HOLDS, REVERSED, NOT_SHOWN, NOT_MEASURED)
 PLACE = re.compile(r"(<!-- claims -->\n).*?(<!-- /claims -->)", re.DOTALL)  # of the summary in the README
@@ -46,6 +47,21 @@ def stability(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     counts = {n: found.value_counts().reindex(VERDICTS, fill_value=0) for n, found in by_n.items()}
     same = {n: int((found == by_n[N_SEEDS]).sum()) for n, found in by_n.items()}
     return pd.DataFrame(counts).T.assign(**{f"as with {N_SEEDS}": same}).rename_axis("seeds")
+
+
+def searched(study: str, measure: str) -> pd.DataFrame:
+    """What a search tried: each change's gain on validation patients, where it is chosen, and on test patients, best first.
+
+    The rows have the columns variant, seeds, and for both splits (prefix "validation_" and "") value, low and high.
+    """
+    table = published(study)
+    trained = table[table["seed"].astype(str).str.isdigit()].groupby("variant")["seed"].nunique()
+    first = "minus " + table["variant"].iloc[0]
+    gains = table[table["seed"] == first].set_index("variant")
+    ends = ["value", "low", "high"]
+    chosen, tested = (gains.loc[gains["measure"] == name, ends] for name in (VALIDATION + measure, measure))
+    found = tested.join(chosen.add_prefix("validation_")).assign(seeds=trained, study=study, measure=measure)
+    return found.sort_values("validation_value", ascending=False).reset_index()
 
 
 def smallest_seen(row: pd.Series) -> float:

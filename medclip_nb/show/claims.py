@@ -41,6 +41,26 @@ def forest(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def searches(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """One line per change that a search tried: its gain on validation patients, by which it is chosen, and on test patients.
+
+    `table` has the columns of `verdicts.searched` and `method`, whose search it was.
+    """
+    ax = ax or plt.subplots(figsize=(9, 0.42 * len(table) + 1.4))[1]
+    for shift, prefix, marker, colour in ((-0.16, "validation_", "D", COLOURS[1]), (0.16, "", "o", COLOURS[0])):
+        places = np.arange(len(table)) + shift
+        ax.hlines(places, table[f"{prefix}low"], table[f"{prefix}high"], color=colour, linewidth=1.5)
+        label = "validation patients" if prefix else "test patients"
+        ax.plot(table[f"{prefix}value"], places, marker, color=colour, markerfacecolor="white" if prefix else colour, label=label)
+    ax.axvline(0, color="0.2", linestyle="--", linewidth=1.2)
+    names = [f"{row.method}: {row.variant} ({row.seeds} seeds)" for row in table.itertuples()]
+    ax.set_yticks(range(len(table)), names, fontsize=9)
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set(xlabel="gain (score with it − score without), 95 % intervals over patients")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    return ax
+
+
 def stability_bars(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """How many claims hold, are reversed or are not shown, by the number of trainings looked at."""
     ax = ax or plt.subplots(figsize=(7, 2.6))[1]
