@@ -103,17 +103,29 @@ def search(monkeypatch) -> pd.DataFrame:
 
 
 def test_what_a_search_tried_comes_by_its_gain_on_validation_patients(search):
-    assert search[["variant", "seeds"]].to_numpy().tolist() == [["better", 2], ["good", 2]]
+    assert search[["name", "seeds"]].to_numpy().tolist() == [["better", 2], ["good", 2]]
     assert search[["validation_value", "value"]].to_numpy().tolist() == [[0.03, -0.01], [0.02, 0.01]]
 
 
-def test_a_search_is_drawn_with_both_gains_of_every_change(search):
-    ax = draw.searches(search.assign(method="ours"))
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["ours: better (2 seeds)", "ours: good (2 seeds)"]
+def test_what_was_measured_twice_is_drawn_with_both_effects(search):
+    ax = draw.twice(search, {"validation_": "chosen on", "": "tested on"}, over="patients")
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["better", "good"]
     drawn = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
-    assert drawn["validation patients"] == [0.03, 0.02]
-    assert drawn["test patients"] == [-0.01, 0.01]
+    assert drawn["chosen on"] == [0.03, 0.02]
+    assert drawn["tested on"] == [-0.01, 0.01]
     plt.close(ax.figure)
+
+
+def test_a_claim_whose_study_ran_again_has_both_verdicts(few, monkeypatch):
+    first = few.iloc[:2].assign(effect=0.5, verdict=NOT_SHOWN)
+    monkeypatch.setattr(verdicts, "published", {verdicts.FIRST: first, verdicts.SUMMARY: few}.get)
+    found = verdicts.repeated()
+    assert found["name"].tolist() == few["says"].tolist()[:2]
+    assert found[["first_verdict", "verdict"]].to_numpy().tolist() == [[NOT_SHOWN, HOLDS], [NOT_SHOWN, REVERSED]]
+    assert found["first_value"].tolist() == [0.5, 0.5]
+    assert (
+        found[["value", "low", "high"]].to_numpy().tolist() == few[["effect", "seeds_low", "seeds_high"]].to_numpy().tolist()[:2]
+    )
 
 
 def test_bars_of_verdicts_say_their_counts():

@@ -17,6 +17,7 @@ from .studies import STUDIES
 from .tables import VALIDATION
 
 VERDICTS = (HOLDS, REVERSED, NOT_SHOWN, NOT_MEASURED)
+FIRST = "claims_first_run"  # name of the table of claims as they were before their studies ran again
 PLACE = re.compile(r"(<!-- claims -->\n).*?(<!-- /claims -->)", re.DOTALL)  # of the summary in the README
 
 
@@ -52,16 +53,26 @@ def stability(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def searched(study: str, measure: str) -> pd.DataFrame:
     """What a search tried: each change's gain on validation patients, where it is chosen, and on test patients, best first.
 
-    The rows have the columns variant, seeds, and for both splits (prefix "validation_" and "") value, low and high.
+    The columns are name, seeds, and for both splits (prefix "validation_" and "") value, low and high.
     """
     table = published(study)
     trained = table[table["seed"].astype(str).str.isdigit()].groupby("variant")["seed"].nunique()
-    first = "minus " + table["variant"].iloc[0]
-    gains = table[table["seed"] == first].set_index("variant")
+    gains = table[table["seed"] == "minus " + table["variant"].iloc[0]].set_index("variant")
     ends = ["value", "low", "high"]
     chosen, tested = (gains.loc[gains["measure"] == name, ends] for name in (VALIDATION + measure, measure))
-    found = tested.join(chosen.add_prefix("validation_")).assign(seeds=trained, study=study, measure=measure)
-    return found.sort_values("validation_value", ascending=False).reset_index()
+    found = tested.join(chosen.add_prefix("validation_")).assign(seeds=trained)
+    return found.sort_values("validation_value", ascending=False).rename_axis("name").reset_index()
+
+
+def repeated() -> pd.DataFrame:
+    """Claims whose studies were run a second time, all trainings anew: what both runs said.
+
+    The columns are name, verdict, and for both runs (prefix "first_" and "") value, and the interval over seeds as low and high.
+    """
+    of_runs = [run.set_index("says") for run in (published(FIRST), table())]
+    ends = {"effect": "value", "seeds_low": "low", "seeds_high": "high", "verdict": "verdict"}
+    first, again = (run[list(ends)].rename(columns=ends) for run in of_runs)
+    return first.add_prefix("first_").join(again).rename_axis("name").reset_index()
 
 
 def smallest_seen(row: pd.Series) -> float:

@@ -41,22 +41,22 @@ def forest(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def searches(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """One line per change that a search tried: its gain on validation patients, by which it is chosen, and on test patients.
+def twice(table: pd.DataFrame, labels: dict[str, str], *, over: str, ax: Axes | None = None) -> Axes:
+    """One line per effect that was measured twice, on other patients or in another run, each with its interval.
 
-    `table` has the columns of `verdicts.searched` and `method`, whose search it was.
+    `table` has the columns name and, after each prefix of `labels` (open diamonds, then dots), value, low and high; `over` says
+    what the intervals are over.
     """
     ax = ax or plt.subplots(figsize=(9, 0.42 * len(table) + 1.4))[1]
-    for shift, prefix, marker, colour in ((-0.16, "validation_", "D", COLOURS[1]), (0.16, "", "o", COLOURS[0])):
+    looks = ((-0.16, "D", COLOURS[1], "white"), (0.16, "o", COLOURS[0], COLOURS[0]))
+    for (prefix, label), (shift, marker, colour, face) in zip(labels.items(), looks, strict=True):
         places = np.arange(len(table)) + shift
         ax.hlines(places, table[f"{prefix}low"], table[f"{prefix}high"], color=colour, linewidth=1.5)
-        label = "validation patients" if prefix else "test patients"
-        ax.plot(table[f"{prefix}value"], places, marker, color=colour, markerfacecolor="white" if prefix else colour, label=label)
+        ax.plot(table[f"{prefix}value"], places, marker, color=colour, markerfacecolor=face, label=label)
     ax.axvline(0, color="0.2", linestyle="--", linewidth=1.2)
-    names = [f"{row.method}: {row.variant} ({row.seeds} seeds)" for row in table.itertuples()]
-    ax.set_yticks(range(len(table)), names, fontsize=9)
+    ax.set_yticks(range(len(table)), table["name"], fontsize=9)
     ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set(xlabel="gain (score with it − score without), 95 % intervals over patients")
+    ax.set(xlabel=f"effect (score with it − score without), 95 % intervals over {over}")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     return ax
 
