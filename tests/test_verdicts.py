@@ -12,6 +12,7 @@ from test_register import table_of
 
 from medclip_nb.claims import register, verdicts
 from medclip_nb.claims.register import CLAIMS, NOT_MEASURED, Claim, judged
+from medclip_nb.config import N_SEEDS
 from medclip_nb.lesson.claims import read
 from medclip_nb.measure.comparisons import HOLDS, NOT_SHOWN, REVERSED
 from medclip_nb.show import claims as draw
@@ -144,11 +145,16 @@ def test_the_table_of_verdicts_is_that_of_the_studies_beside_it():
     assert np.allclose(told[numbers].to_numpy(float), made[numbers].to_numpy(float), atol=1e-4, equal_nan=True)
 
 
-def test_every_claim_was_measured_with_several_seeds():
+def test_every_claim_was_measured_with_all_seeds():
     told = verdicts.table()
     assert (told["verdict"] != NOT_MEASURED).all()
-    assert (told["seeds"] >= 3).all()
-    assert (told["seeds"] == 5).mean() > 0.6
+    assert (told["seeds"] == N_SEEDS).all()
+
+
+def test_the_first_run_of_what_ran_again_is_of_the_same_claims_and_another_run():
+    again = verdicts.repeated()
+    assert set(again["name"]) < {claim.says for claim in CLAIMS}
+    assert (again["first_value"] != again["value"]).any()
 
 
 def test_the_readme_carries_the_summary_of_the_table():

@@ -13,7 +13,7 @@ EXAMPLES = {
     "bench": "examples:\n  medclip-nb bench                        everything; minutes, on an idle machine\n"
     "  medclip-nb bench --quick                everything in small: whether it works\n"
     "  medclip-nb bench image_cache -o bench.json",
-    "claims": "examples:\n  medclip-nb claims                       all studies, five seeds; many hours on two cores\n"
+    "claims": "examples:\n  medclip-nb claims                       all studies, five seeds; about six hours on two cores\n"
     "  medclip-nb claims --preset smoke --seed 0 1   the same in small, minutes: whether it works, not what is true\n"
     "  medclip-nb claims pooling --seed 0 1    one study, two seeds; what was trained before is kept\n"
     "  medclip-nb claims slices --commit       the table into notebooks/results/",
