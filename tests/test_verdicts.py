@@ -108,6 +108,11 @@ def test_what_a_search_tried_comes_by_its_gain_on_validation_patients(search):
     assert search[["validation_value", "value"]].to_numpy().tolist() == [[0.03, -0.01], [0.02, 0.01]]
 
 
+def test_neighbours_write_what_they_have_in_common_once():
+    names = pd.Series(["a beats b, probe", "a beats b, words, R@1", "c beats b, probe", "c beats b", "c beats b, words"])
+    assert draw._once(names) == ["a beats b, probe", "… words, R@1", "c beats b, probe", "c beats b", "… words"]
+
+
 def test_what_was_measured_twice_is_drawn_with_both_effects(search):
     ax = draw.twice(search, {"validation_": "chosen on", "": "tested on"}, over="patients")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["better", "good"]

@@ -1,5 +1,7 @@
 """Claims as a forest plot: each effect with its interval over patients and the one over trainings."""
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -31,7 +33,7 @@ def forest(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         words.append(f"{row.base_value:.2f} → {row.value:.2f}  {row.verdict}")
     ax.axvline(0, color="0.2", linestyle="--", linewidth=1.2)
     ax.set(xlabel="effect (score with it − score without), 95 % intervals")
-    ax.set_yticks(range(len(table)), table["says"], fontsize=9)
+    ax.set_yticks(range(len(table)), _once(table["says"]), fontsize=9)
     ax.set_ylim(len(table) - 0.5, -0.5)
     right = ax.secondary_yaxis("right")
     right.set_yticks(range(len(words)), words, fontsize=9)
@@ -54,7 +56,7 @@ def twice(table: pd.DataFrame, labels: dict[str, str], *, over: str, ax: Axes | 
         ax.hlines(places, table[f"{prefix}low"], table[f"{prefix}high"], color=colour, linewidth=1.5)
         ax.plot(table[f"{prefix}value"], places, marker, color=colour, markerfacecolor=face, label=label)
     ax.axvline(0, color="0.2", linestyle="--", linewidth=1.2)
-    ax.set_yticks(range(len(table)), table["name"], fontsize=9)
+    ax.set_yticks(range(len(table)), _once(table["name"]), fontsize=9)
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set(xlabel=f"effect (score with it − score without), 95 % intervals over {over}")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
@@ -76,3 +78,10 @@ def stability_bars(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.invert_yaxis()
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     return ax
+
+
+def _once(names: pd.Series) -> list[str]:
+    """Names of neighbouring lines, what they have in common up to the first comma written once."""
+    parts = [name.partition(", ") for name in names]
+    again = [False, *(rest != "" and head == before for (before, *_), (head, _, rest) in pairwise(parts))]
+    return [f"… {rest}" if same else name for name, (_, _, rest), same in zip(names, parts, again, strict=True)]
