@@ -257,12 +257,14 @@ def test_the_help_of_bench_names_them_all(capsys):
 
 @pytest.fixture
 def studied(monkeypatch, home) -> list:
-    """What `runner.run` is asked for; it measures nothing. Shipped notebooks lie in the temporary home."""
+    """What `runner.run` is asked for; it measures nothing and saves a toy. Shipped notebooks lie in the temporary home."""
     asked = []
 
-    def run(names, **settings):
+    def run(names, *, into, **settings):
         asked.append((names, settings))
-        return {"toy": pd.DataFrame({"variant": ["a"], "value": [0.123456]})}
+        found = {"toy": pd.DataFrame({"variant": ["a"], "value": [0.123456]})}
+        runner.save(found, into)
+        return found
 
     monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr(config, "shipped", lambda folder: home / folder)
