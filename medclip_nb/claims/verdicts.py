@@ -117,15 +117,15 @@ def into_readme(path: Path, verdicts: pd.DataFrame) -> Path:
 
 def _cells(row: pd.Series) -> dict[str, str]:
     if row["verdict"] == NOT_MEASURED:
-        return dict.fromkeys(("scores", "chance", "effect", "over patients", "over seeds", "n"), "") | {"verdict": NOT_MEASURED}
+        return {"verdict": NOT_MEASURED} | dict.fromkeys(("scores", "chance", "effect", "over patients", "over seeds", "n"), "")
     return {
+        "verdict": row["verdict"],
         "scores": f"{row['value']:.3f}, {row['base_value']:.3f}",
         "chance": "" if np.isnan(row["chance"]) else f"{row['chance']:.3f}",
         "effect": f"{row['effect']:+.3f}",
         "over patients": f"{row['low']:+.3f} to {row['high']:+.3f}",
         "over seeds": f"{row['seeds_low']:+.3f} to {row['seeds_high']:+.3f}",
         "n": f"{row['n']:.0f} {row['unit']}, {row['seeds']:.0f} seeds",
-        "verdict": row["verdict"],
     }
 
 
