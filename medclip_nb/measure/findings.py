@@ -39,15 +39,20 @@ def resampled_aucs(
     truth: Truth, scores: Float[np.ndarray, "item finding"], *, n_bootstrap: int
 ) -> tuple[list[str], Float[np.ndarray, "scored resample_and_one"]]:
     """Names and AUCs of the findings that can be scored; column 0 is the value itself, the rest one per resample of patients."""
+    scored = truth.scored()
+    if not scored:
+        raise ValueError(f"no finding has {MIN_POSITIVE_PATIENTS} patients with it and as many without among {len(scores)} items")
+    return [truth.names[k] for k in scored], aucs_of(scored, truth, scores, n_bootstrap=n_bootstrap)
+
+
+def aucs_of(
+    findings: list[int], truth: Truth, scores: Float[np.ndarray, "item finding"], *, n_bootstrap: int
+) -> Float[np.ndarray, "chosen resample_and_one"]:
+    """AUCs of some findings, by number; column 0 is the value itself, the rest one per resample of patients."""
     known, patient = np.unique(truth.patients, return_inverse=True)
     counts = np.concatenate([np.ones((1, len(known)), int), patient_counts(len(known), n_bootstrap)])
-    rows = []
-    for k in truth.scored():
-        asked = truth.asked[:, k]
-        rows.append(auc_of_patients(truth.labels[asked, k], scores[asked, k], patient[asked], counts))
-    if not rows:
-        raise ValueError(f"no finding has {MIN_POSITIVE_PATIENTS} patients with it and as many without among {len(scores)} items")
-    return [truth.names[k] for k in truth.scored()], np.stack(rows)
+    asked = {k: truth.asked[:, k] for k in findings}
+    return np.stack([auc_of_patients(truth.labels[own, k], scores[own, k], patient[own], counts) for k, own in asked.items()])
 
 
 def finding_scores(truth: Truth, scores: Float[np.ndarray, "item finding"], *, n_bootstrap: int) -> list[Score]:

@@ -1,13 +1,14 @@
 """For whom does it work? Mean AUC of parts of the patients, each against the rest, corrected for asking so often."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from .auc import auc_of_patients
 from .comparisons import holm, resampled_p
-from .findings import MIN_POSITIVE_PATIENTS, Truth, mean_known
-from .statistics import patient_counts, percentile_interval
+from .findings import MIN_POSITIVE_PATIENTS, Truth, aucs_of, mean_known
+from .statistics import percentile_interval
 
 COLUMNS = ["group", "n_patients", "n_positive", "value", "low", "high", "minus_rest", "minus_low", "minus_high", "p"]
 
@@ -38,20 +39,11 @@ def _row(truth: Truth, scores: np.ndarray, member: np.ndarray, others: np.ndarra
     n_positive = int((truth.labels & truth.asked)[member][:, asked].sum())
     if not asked:
         return [n_patients, n_positive, *[np.nan] * 7]
-    known, patient = np.unique(truth.patients, return_inverse=True)
-    counts = np.vstack([np.ones(len(known), int), patient_counts(len(known), n_bootstrap)])
-    own, rest = (_means(truth, scores, asked, side, patient, counts) for side in (member, others))
+    sides = (replace(truth, asked=truth.asked & side[:, None]) for side in (member, others))
+    own, rest = (mean_known(aucs_of(asked, side, scores, n_bootstrap=n_bootstrap)) for side in sides)
     minus = own - rest
     ends = percentile_interval(own[1:]), percentile_interval(minus[1:])
     return [n_patients, n_positive, own[0], *ends[0], minus[0], *ends[1], resampled_p(minus[1:])]
-
-
-def _means(
-    truth: Truth, scores: np.ndarray, asked: list[int], side: np.ndarray, patient: np.ndarray, counts: np.ndarray
-) -> Float[np.ndarray, " resample"]:
-    some = {k: side & truth.asked[:, k] for k in asked}
-    rows = [auc_of_patients(truth.labels[own, k], scores[own, k], patient[own], counts) for k, own in some.items()]
-    return mean_known(np.stack(rows))
 
 
 def _enough(truth: Truth, k: int, side: Bool[np.ndarray, " item"]) -> bool:

@@ -31,10 +31,8 @@ def forest(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.plot([row.low, row.high], [place, place], color=colour, linewidth=4, alpha=0.5, solid_capstyle="butt", zorder=2)
         ax.plot(row.effect, place, marker=marker, markersize=8, color=colour, markerfacecolor=colour if filled else "white")
         words.append(f"{row.base_value:.2f} → {row.value:.2f}  {row.verdict}")
-    ax.axvline(0, color="0.2", linestyle="--", linewidth=1.2)
     ax.set(xlabel="effect (score with it − score without), 95 % intervals")
-    ax.set_yticks(range(len(table)), _once(table["says"]), fontsize=9)
-    ax.set_ylim(len(table) - 0.5, -0.5)
+    _lines(ax, table["says"])
     right = ax.secondary_yaxis("right")
     right.set_yticks(range(len(words)), words, fontsize=9)
     right.tick_params(length=0)
@@ -55,9 +53,7 @@ def twice(table: pd.DataFrame, labels: dict[str, str], *, over: str, ax: Axes | 
         places = np.arange(len(table)) + shift
         ax.hlines(places, table[f"{prefix}low"], table[f"{prefix}high"], color=colour, linewidth=1.5)
         ax.plot(table[f"{prefix}value"], places, marker, color=colour, markerfacecolor=face, label=label)
-    ax.axvline(0, color="0.2", linestyle="--", linewidth=1.2)
-    ax.set_yticks(range(len(table)), _once(table["name"]), fontsize=9)
-    ax.set_ylim(len(table) - 0.5, -0.5)
+    _lines(ax, table["name"])
     ax.set(xlabel=f"effect (score with it − score without), 95 % intervals over {over}")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     return ax
@@ -78,6 +74,13 @@ def stability_bars(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.invert_yaxis()
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     return ax
+
+
+def _lines(ax: Axes, names: pd.Series) -> None:
+    """A line for each name, the first on top, and 0 marked."""
+    ax.axvline(0, color="0.2", linestyle="--", linewidth=1.2)
+    ax.set_yticks(range(len(names)), _once(names), fontsize=9)
+    ax.set_ylim(len(names) - 0.5, -0.5)
 
 
 def _once(names: pd.Series) -> list[str]:
